@@ -1,0 +1,26 @@
+//! alfred: a systemd-native retrieval daemon with a soak runner.
+//!
+//! The modules in reading order; arrows of dependency point down this list only
+//! (`tests/e2e/architecture.rs` checks them):
+//!
+//! 1. [`cli`]: argv to a verb, wiring only.
+//! 2. [`http`], [`ingest`], [`soak`], [`report`]: the ways in.
+//! 3. [`search`]: the one use case.
+//! 4. [`embed`], [`store`], [`extract`], [`chunking`]: what it stands on.
+//! 5. [`config`], [`domain`], [`clock`], [`failure`]: words, settings and leaves.
+
+pub mod chunking;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod embed;
+pub mod extract;
+pub mod failure;
+pub mod http;
+pub mod ingest;
+pub mod report;
+pub mod search;
+pub mod soak;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,1 @@
+//! The embedded store: SQLite as the source of truth, vectors in memory.
