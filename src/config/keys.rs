@@ -98,6 +98,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("embedding.kind", Choice(&["local", "openai"]), r#""local""#),
     key("embedding.model", Text, r#""all-MiniLM-L6-v2""#),
+    key("embedding.models_dir", Text, r#""""#),
     planned("embedding.base_url", Text, r#""https://api.openai.com/v1""#),
     secret(planned("embedding.api_key", Text, r#""""#)),
     planned("embedding.dimensions", Integer(0, 4_096), "0"),

@@ -32,9 +32,10 @@ pub struct Config {
     pub store_dir_is_said: bool,
     /// Folder of recorded soak runs.
     pub runs_dir: PathBuf,
-    /// Folders in which models are looked for, in order; models are put into the first that may
-    /// be written.
-    pub model_dirs: Vec<PathBuf>,
+    /// The only folder in which models are looked for, where one was said.
+    pub models_dir: Option<PathBuf>,
+    /// This user's own data: `$XDG_DATA_HOME/alfred`.
+    pub data_home: PathBuf,
     origins: BTreeMap<&'static str, (String, String)>,
 }
 
@@ -141,11 +142,10 @@ impl Config {
             store_dir: path_or(&raw.store.path, base.clone()),
             store_dir_is_said: !raw.store.path.is_empty(),
             runs_dir: path_or(&raw.soak.runs_dir, base.join("soak")),
-            model_dirs: vec![
-                PathBuf::from(STATE_DIR).join("models"),
-                PathBuf::from("/usr/share/alfred/models"),
-                data_home.join("models"),
-            ],
+            models_dir: Some(&raw.embedding.models_dir)
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
+            data_home,
             raw,
             main_file,
             origins,

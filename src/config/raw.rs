@@ -51,6 +51,7 @@ pub struct Store {
 pub struct Embedding {
     pub kind: String,
     pub model: String,
+    pub models_dir: String,
     pub cache_entries: u64,
 }
 
