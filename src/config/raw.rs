@@ -29,11 +29,17 @@ pub struct Server {
     pub listen: Vec<String>,
     pub max_connections: usize,
     pub max_body_bytes: usize,
+    pub max_head_bytes: usize,
     pub max_in_flight: usize,
+    pub max_waiting: usize,
     pub queue_timeout_ms: u64,
     pub request_timeout_ms: u64,
+    pub max_writes_in_flight: usize,
+    pub write_timeout_ms: u64,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub lame_duck_ms: u64,
     pub drain_timeout_s: u64,
 }
 

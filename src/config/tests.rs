@@ -86,7 +86,7 @@ fn a_typo_names_the_key_the_file_and_the_closest_key() {
 #[test]
 fn wrong_types_and_ranges_are_refused() {
     for (file, expected) in [
-        ("server.max_in_flight = 0", "from 1 to 10000, got 0"),
+        ("server.max_in_flight = 0", "from 1 to 1024, got 0"),
         ("server.max_in_flight = \"many\"", "a whole number"),
         ("server.listen = \"127.0.0.1:1\"", "a list of texts"),
         ("log.level = \"loud\"", "one of \"error\""),
