@@ -2,7 +2,9 @@
 
 mod decode;
 mod html;
+pub mod limits;
 mod markdown;
+mod pdf;
 mod plain;
 
 use crate::domain::ExtractedText;
@@ -43,11 +45,12 @@ pub const VERSION: u32 = 1;
 /// # Errors
 /// When the bytes are not of the format, are encrypted, binary, empty or over a limit.
 pub fn extract(format: Format, bytes: &[u8]) -> Result<ExtractedText, ExtractError> {
+    limits::check(format, bytes.len() as u64)?;
     let text = match format {
         Format::Markdown => markdown::read(&decode::text(bytes)?),
         Format::Html => html::read(&decode::html(bytes)?),
         Format::Text => plain::read(&decode::text(bytes)?),
-        Format::Pdf => return Err(ExtractError::Empty),
+        Format::Pdf => pdf::read(bytes)?,
     };
     if text.blocks.is_empty() {
         return Err(ExtractError::Empty);
@@ -59,7 +62,7 @@ pub fn extract(format: Format, bytes: &[u8]) -> Result<ExtractedText, ExtractErr
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtractError {
     /// There is no text in it: a warning, not an error.
-    #[error("it is empty")]
+    #[error("there is no text in it")]
     Empty,
     /// It is not text: NUL bytes, or mostly control characters.
     #[error("it is binary, not text (byte {offset} is {byte:#04x})")]
