@@ -2,6 +2,7 @@
 //! process down.
 
 use super::{ExtractError, Format};
+use std::time::Duration;
 
 /// Most text that one document may hold, in bytes: 30 times the King James Bible. Compressed
 /// formats can hold far more than their size.
@@ -19,6 +20,22 @@ pub const fn file_bytes(format: Format) -> u64 {
         Format::Html => 32 << 20,
         Format::Pdf => 256 << 20,
     }
+}
+
+/// Most processor time for one document, in seconds. On the machine the project is built on, these
+/// are many times what real documents of the largest size take.
+#[must_use]
+pub const fn processor_seconds(format: Format) -> u64 {
+    match format {
+        Format::Markdown | Format::Text | Format::Html => 20,
+        Format::Pdf => 120,
+    }
+}
+
+/// Most time for one document by the clock, on a machine that is busy.
+#[must_use]
+pub const fn wall_time(format: Format) -> Duration {
+    Duration::from_secs(processor_seconds(format) * 2)
 }
 
 pub(super) fn check(format: Format, bytes: u64) -> Result<(), ExtractError> {
