@@ -166,7 +166,7 @@ fn ingest(
         output::error(&format!("error: {}: {problem}", path.display()));
         summary.fail(&path.display().to_string(), problem.clone());
     }
-    let ingester = wiring::ingester(config)?;
+    let ingester = wiring::open(config)?.ingester;
     let mut progress = Progress::start(found.files.len());
     let result = pipeline::run(&ingester, &found.files, options, &mut |event| {
         match &event {
