@@ -38,7 +38,7 @@ impl Searcher {
     /// The model that embeds.
     #[must_use]
     pub fn embedder(&self) -> &Arc<dyn Embedder> {
-        self.embedder.inner()
+        self.embedder.embedder()
     }
 
     /// The cache in front of the model.
@@ -63,7 +63,7 @@ impl Searcher {
             collection: &query.collection,
             mode: query.mode,
             text: &query.text,
-            embedding: embedding.as_ref(),
+            embedding: embedding.as_deref(),
             filter: &query.filter,
             limit: query.top_k.get(),
         })?;
@@ -85,7 +85,7 @@ impl Searcher {
         })
     }
 
-    fn embed(&self, query: &Query) -> Result<(Option<Embedding>, Usage), SearchError> {
+    fn embed(&self, query: &Query) -> Result<(Option<Arc<Embedding>>, Usage), SearchError> {
         if query.mode == Mode::Text {
             return Ok((None, Usage::default()));
         }

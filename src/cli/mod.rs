@@ -1,8 +1,10 @@
 //! argv to a verb: clap types and one file a verb; wiring only.
 
 mod config;
+mod daemon;
 mod ingest;
 mod output;
+mod progress;
 mod query;
 mod serve;
 mod status;

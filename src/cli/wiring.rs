@@ -31,7 +31,8 @@ pub(super) fn open_model(
         Some(recorded) if !config.is_said("embedding.model") => &recorded.name,
         _ => &config.raw.embedding.model,
     };
-    let model = model_paths(config).find(name).and_then(|folder| LocalModel::open(&folder));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let model = model_paths(config).find(name).and_then(|folder| LocalModel::open(&folder, threads));
     let model = model.map_err(embed_failure)?;
     match recorded {
         Some(stored) if stored != model.model() => {
