@@ -1,5 +1,10 @@
 //! Bytes of a file to text with headings and pages.
 
+mod decode;
+mod html;
+mod markdown;
+mod plain;
+
 use crate::domain::ExtractedText;
 
 /// The formats that are read.
@@ -38,8 +43,16 @@ pub const VERSION: u32 = 1;
 /// # Errors
 /// When the bytes are not of the format, are encrypted, binary, empty or over a limit.
 pub fn extract(format: Format, bytes: &[u8]) -> Result<ExtractedText, ExtractError> {
-    let _ = (format, bytes);
-    Err(ExtractError::Empty)
+    let text = match format {
+        Format::Markdown => markdown::read(&decode::text(bytes)?),
+        Format::Html => html::read(&decode::html(bytes)?),
+        Format::Text => plain::read(&decode::text(bytes)?),
+        Format::Pdf => return Err(ExtractError::Empty),
+    };
+    if text.blocks.is_empty() {
+        return Err(ExtractError::Empty);
+    }
+    Ok(text)
 }
 
 /// Why no text came out. The message continues "cannot read FILE: ".
