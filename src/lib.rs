@@ -9,6 +9,7 @@
 //! 4. [`embed`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
 //! 5. [`config`], [`domain`], [`clock`], [`failure`]: words, settings and leaves.
 
+pub mod answering;
 pub mod chunking;
 pub mod cli;
 pub mod client;

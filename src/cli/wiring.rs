@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The store that is configured; an embedded one is made when it is not there.
 pub(super) fn open_store(config: &Config) -> Result<Arc<EmbeddedStore>, Failure> {
-    EmbeddedStore::open(&config.store_dir).map(Arc::new).map_err(store_failure)
+    EmbeddedStore::open(&config.store_dir, Arc::new(SystemClock)).map(Arc::new).map_err(store_failure)
 }
 
 /// Where models are looked for.
@@ -76,12 +76,9 @@ pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
     Ok(Parts { searcher: Arc::new(searcher), ingester: Arc::new(ingester) })
 }
 
-/// Takes text out of files, the risky formats in a process of their own.
+/// Takes text out of files.
 fn extractor() -> Result<Arc<crate::ingest::Extract>, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::failed("cannot find alfred's own program").because(error))?;
-    let extractor = crate::extract::Extractor::new(program);
-    Ok(Arc::new(move |format, bytes: &[u8]| extractor.extract(format, bytes)))
+    Ok(Arc::new(crate::extract::extract))
 }
 
 /// A store's error as a failure with its hint.

@@ -34,6 +34,14 @@ pub use server::{Stopped, serve};
 pub use settings::Settings;
 pub use wire::socket::Peer;
 
+/// An answer as `POST /v1/query` replies it, for those who answer without the server.
+#[must_use]
+pub fn answer_json(answer: &Answer) -> Value {
+    reply::answer(answer, Duration::ZERO)
+        .and_then(|body| serde_json::from_slice(&body))
+        .unwrap_or_default()
+}
+
 use crate::clock::Clock;
 use crate::domain::{Answer, Query, Upserted};
 use crate::embed::Embedder;

@@ -227,12 +227,6 @@ pub enum IngestError {
     /// A field is out of range.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The file cannot be read.
-    #[error("it cannot be read: {0}")]
-    Read(#[from] std::io::Error),
-    /// Its extension is not one that is read.
-    #[error("its format is not one that is read; there are: md, pdf, html, txt, rst, log")]
-    UnknownFormat,
     /// No text could be taken out of it.
     #[error(transparent)]
     Extract(ExtractError),

@@ -41,10 +41,36 @@ pub enum Event {
         /// Its source.
         source: String,
         /// Why.
-        error: IngestError,
+        error: FileError,
     },
     /// Vectors were made for this many chunks.
     Embedded(usize),
+}
+
+/// Why a file was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refused, or it is a pipe or device.
+    #[error("it cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// Its extension is not one that is read.
+    #[error("its format is not one that is read; there are: md, pdf, html, txt, rst, log")]
+    UnknownFormat,
+    /// Its document was refused.
+    #[error(transparent)]
+    Document(#[from] IngestError),
+}
+
+impl From<ExtractError> for FileError {
+    fn from(error: ExtractError) -> Self {
+        Self::Document(IngestError::Extract(error))
+    }
+}
+
+impl From<StoreError> for FileError {
+    fn from(error: StoreError) -> Self {
+        Self::Document(IngestError::Store(error))
+    }
 }
 
 /// How a run of the pipeline is done.
@@ -146,12 +172,12 @@ fn work_on(ingester: &Ingester, file: &FoundFile, options: &Options) -> Work {
     let prepared = catch_unwind(AssertUnwindSafe(|| prepare(ingester, file, options)));
     let crashed = |_| {
         let problem = "the parser crashed on it; please report it".to_owned();
-        Err(IngestError::Extract(ExtractError::Malformed(problem)))
+        Err(ExtractError::Malformed(problem).into())
     };
     match prepared.unwrap_or_else(crashed) {
         Ok(Some(prepared)) => Work::Ready(prepared),
         Ok(None) => Work::Done(Event::Unchanged(source())),
-        Err(IngestError::Extract(ExtractError::Empty)) => Work::Done(Event::Empty(source())),
+        Err(FileError::Document(IngestError::Extract(ExtractError::Empty))) => Work::Done(Event::Empty(source())),
         Err(error) => Work::Done(Event::Failed { source: source(), error }),
     }
 }
@@ -161,8 +187,8 @@ fn prepare(
     ingester: &Ingester,
     file: &FoundFile,
     options: &Options,
-) -> Result<Option<Prepared>, IngestError> {
-    let format = file.format.ok_or(IngestError::UnknownFormat)?;
+) -> Result<Option<Prepared>, FileError> {
+    let format = file.format.ok_or(FileError::UnknownFormat)?;
     let bytes = read(&file.path)?;
     let content_hash = ingester.hash(format, &bytes, None, &options.metadata);
     let stored = ingester
@@ -175,7 +201,7 @@ fn prepare(
     if plan::need(content_hash, stored.first().copied().flatten()) == plan::Need::Nothing {
         return Ok(None);
     }
-    let text = (ingester.extract)(format, &bytes).map_err(IngestError::Extract)?;
+    let text = (ingester.extract)(format, &bytes)?;
     let document = EmbeddedDocument {
         collection: options.collection.clone(),
         source: file.source.clone(),
@@ -187,20 +213,19 @@ fn prepare(
     };
     let prepared = ingester.prepare(document, &text);
     if prepared.chunk_count() == 0 {
-        return Err(IngestError::Extract(ExtractError::Empty));
+        return Err(ExtractError::Empty.into());
     }
     Ok(Some(prepared))
 }
 
 /// The whole file, refused before it is read when it is too large; a file that grows meanwhile is
 /// read up to the limit and refused too.
-fn read(path: &Path) -> Result<Vec<u8>, IngestError> {
-    let too_large =
-        |bytes| IngestError::Extract(ExtractError::TooLarge { bytes, limit: MAX_FILE_BYTES });
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let too_large = |bytes| ExtractError::TooLarge { bytes, limit: MAX_FILE_BYTES }.into();
     // Before it is opened: opening a named pipe would wait for a writer.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(IngestError::Read(std::io::Error::other("it is not a regular file")));
+        return Err(FileError::Read(std::io::Error::other("it is not a regular file")));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(too_large(metadata.len()));
