@@ -1,12 +1,167 @@
 //! argv to a verb: clap types and one file a verb; wiring only.
 
-use crate::failure::Failure;
+mod config;
+mod daemon;
+mod ingest;
+mod output;
+mod progress;
+mod query;
+mod serve;
+mod status;
+mod wiring;
+
+use crate::config::{Config, Environment};
+use crate::failure::{Failure, FailureKind};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What a verb returns; `main` maps it to an exit code.
+pub type Outcome = Result<(), Failure>;
 
 /// What every verb gets besides its own arguments.
 pub struct Context {
     /// Print one JSON document on stdout instead of text for people.
     pub json: bool,
+    global: Global,
+    environment: Environment,
 }
 
-/// What a verb returns; `main` maps it to an exit code.
-pub type Outcome = Result<(), Failure>;
+impl Context {
+    /// The resolved configuration.
+    ///
+    /// # Errors
+    /// Exit 78, naming the key and the file.
+    pub fn config(&self) -> Result<Config, Failure> {
+        self.config_with(&[])
+    }
+
+    /// As [`Context::config`], with values that flags said: `(path, value)`.
+    ///
+    /// # Errors
+    /// Exit 78, naming the key and the file.
+    pub fn config_with(&self, flags: &[(&str, Option<String>)]) -> Result<Config, Failure> {
+        let mut said: Vec<(String, String)> = flags
+            .iter()
+            .filter_map(|(path, value)| Some(((*path).to_owned(), value.clone()?)))
+            .collect();
+        if let Some(level) = self.global.log_level {
+            said.push(("log.level".to_owned(), level.as_str().to_owned()));
+        }
+        if let Some(path) = &self.global.store_path {
+            said.push(("store.path".to_owned(), path.display().to_string()));
+        }
+        Ok(Config::load(self.global.config.as_deref(), &self.environment, &said)?)
+    }
+}
+
+/// Retrieval with citations, and a soak runner that proves it.
+#[derive(Parser)]
+#[command(
+    name = "alfred",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        alfred ingest 'docs/**/*.md'              put documents into the store\n  \
+        alfred query 'How do I upgrade?'          ask it\n  \
+        alfred serve                              answer over HTTP\n  \
+        alfred soak --qps 10 --duration 60s --queries perf/queryset.txt \\\n  \
+        \x20           --target http://127.0.0.1:8080/v1/query\n\n\
+        Exit codes: 0 done or PASS, 1 failed, 2 usage, 78 configuration, 98 INVALID, 99 FAIL."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args, Clone)]
+struct Global {
+    /// Configuration file [default: /etc/alfred/alfred.toml, then ./alfred.toml]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// How much is logged on stderr
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", help_heading = "Global options")]
+    log_level: Option<Level>,
+    /// Folder of the embedded store (as `store.path` in the configuration)
+    #[arg(long = "store", global = true, value_name = "DIR", help_heading = "Global options")]
+    store_path: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Answer queries over HTTP until told to stop
+    Serve(serve::ServeArgs),
+    /// Put files into the store: text, chunks, embeddings
+    Ingest(ingest::IngestArgs),
+    /// Ask one question
+    Query(query::QueryArgs),
+    /// What the running daemon says of itself
+    Status(status::StatusArgs),
+    /// Show or check the configuration
+    Config(config::ConfigArgs),
+}
+
+/// Runs the verb that `arguments` name.
+///
+/// # Errors
+/// Whatever the verb ended with; help and version are no errors.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
+    let Cli { global, verb } = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            output::ignore_closed_pipe(error.print());
+            return Ok(());
+        }
+        Err(error) => return Err(usage(&error)),
+    };
+    let context =
+        Context { json: global.json, global, environment: Environment::of_process() };
+    match verb {
+        Verb::Serve(arguments) => serve::run(&arguments, &context),
+        Verb::Ingest(arguments) => ingest::run(&arguments, &context),
+        Verb::Query(arguments) => query::run(&arguments, &context),
+        Verb::Status(arguments) => status::run(&arguments, &context),
+        Verb::Config(arguments) => config::run(&arguments, &context),
+    }
+}
+
+/// clap's own message, in the shape of ours: what failed, then the hint.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let rest = rest.replace("For more information, try '--help'.", "").trim().to_owned();
+    let hint = if rest.is_empty() { "see `alfred --help`" } else { &rest };
+    Failure::new(FailureKind::Usage, what.trim()).hint(hint)
+}
+
+/// Writes a failure on stderr, unless a verb has said it all already.
+pub fn report(failure: &Failure) {
+    output::error(&failure.render());
+}

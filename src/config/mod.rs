@@ -1,1 +1,299 @@
-//! (config)
+//! The resolved configuration: defaults, then files, environment and flags; the last one wins.
+//!
+//! An unknown key, a wrong type and a value out of range are errors that name the key and where
+//! it was written. Nothing else in the crate reads configuration files or the environment.
+
+pub mod environment;
+pub mod keys;
+mod layers;
+pub mod raw;
+
+pub use environment::Environment;
+pub use raw::Raw;
+
+use config::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The system-wide state folder of the package (systemd's `StateDirectory=alfred`).
+pub const STATE_DIR: &str = "/var/lib/alfred";
+const MAIN_FILES: [&str; 2] = ["/etc/alfred/alfred.toml", "./alfred.toml"];
+
+/// What was configured, and where each value came from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The values.
+    pub raw: Raw,
+    /// The main file that was read, if any.
+    pub main_file: Option<PathBuf>,
+    /// Folder of the embedded store.
+    pub store_dir: PathBuf,
+    /// Folder of recorded soak runs.
+    pub runs_dir: PathBuf,
+    /// The only folder in which models are looked for, where one was said.
+    pub models_dir: Option<PathBuf>,
+    /// This user's own data: `$XDG_DATA_HOME/alfred`.
+    pub data_home: PathBuf,
+    origins: BTreeMap<&'static str, (String, String)>,
+}
+
+/// One line of `alfred config show`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shown {
+    /// `section.key`.
+    pub key: &'static str,
+    /// The value as TOML; secrets masked.
+    pub value: String,
+    /// `default`, a file, an environment variable, or `flag`.
+    pub source: String,
+}
+
+impl Config {
+    /// Resolves everything. `explicit`: the file of `--config`; `flags`: `(path, value)`.
+    ///
+    /// # Errors
+    /// When a file cannot be read or parsed, or a key or value is wrong.
+    pub fn load(
+        explicit: Option<&Path>,
+        environment: &Environment,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let found = || {
+            MAIN_FILES
+                .map(PathBuf::from)
+                .into_iter()
+                .find(|path| path.exists())
+        };
+        let main_file = explicit.map(Path::to_owned).or_else(found);
+        let mut all = vec![layers::defaults()?];
+        if let Some(main) = &main_file {
+            all.push(layers::file(main)?);
+            for path in layers::drop_ins(main)? {
+                all.push(layers::file(&path)?);
+            }
+        }
+        all.push(layers::environment(environment)?);
+        all.push(layers::flags(flags)?);
+        let mut builder = config::Config::builder();
+        let mut origins = BTreeMap::new();
+        for layer in all {
+            for (key, value) in &layer.0 {
+                origins.insert(key.path, shown(key, value));
+            }
+            builder = builder.add_source(layer);
+        }
+        let raw: Raw = builder
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| ConfigError::Syntax {
+                origin: "configuration".to_owned(),
+                problem: error.to_string(),
+            })?;
+        Self::resolve(raw, main_file, environment, origins)
+    }
+
+    fn resolve(
+        raw: Raw,
+        main_file: Option<PathBuf>,
+        environment: &Environment,
+        origins: BTreeMap<&'static str, (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let said = |path: &str| {
+            origins
+                .get(path)
+                .is_some_and(|(_, source)| source != "default")
+        };
+        let unavailable = if raw.store.kind == "postgres" {
+            Some(("store.kind", "postgres"))
+        } else if !said("store.kind") && environment.get("POSTGRES_DSN").is_some() {
+            Some(("store.kind", "postgres (POSTGRES_DSN is set)"))
+        } else if raw.embedding.kind == "openai" {
+            Some(("embedding.kind", "openai"))
+        } else if raw.answer.kind == crate::domain::AnswerKind::Generated {
+            Some(("answer.kind", "generated"))
+        } else {
+            None
+        };
+        if let Some((key, value)) = unavailable {
+            return Err(ConfigError::Unavailable { key, value });
+        }
+        let limits = &raw.ingest;
+        if limits.overlap_tokens > limits.chunk_tokens / 4 {
+            return Err(ConfigError::WrongValue {
+                key: "ingest.overlap_tokens",
+                origin: origins["ingest.overlap_tokens"].1.clone(),
+                expected: format!(
+                    "at most a quarter of chunk_tokens ({})",
+                    limits.chunk_tokens
+                ),
+                got: limits.overlap_tokens.to_string(),
+            });
+        }
+        let data_home = environment.data_home();
+        let state = Some(PathBuf::from(STATE_DIR)).filter(|path| is_writable_dir(path));
+        let base = state.unwrap_or_else(|| data_home.clone());
+        let path_or = |said: &str, default: PathBuf| match said {
+            "" => default,
+            said => PathBuf::from(said),
+        };
+        Ok(Self {
+            store_dir: path_or(&raw.store.path, base.clone()),
+            runs_dir: path_or(&raw.soak.runs_dir, base.join("soak")),
+            models_dir: Some(&raw.embedding.models_dir)
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
+            data_home,
+            raw,
+            main_file,
+            origins,
+        })
+    }
+
+    /// Whether a file, the environment or a flag gave the key a value.
+    #[must_use]
+    pub fn is_said(&self, path: &str) -> bool {
+        self.origins.get(path).is_some_and(|(_, source)| source != "default")
+    }
+
+    /// Every key with its value and source, secrets masked, in the order of the shipped file.
+    #[must_use]
+    pub fn show(&self) -> Vec<Shown> {
+        let line = |key: &keys::Key| {
+            let (value, source) = self.origins.get(key.path)?.clone();
+            Some(Shown {
+                key: key.path,
+                value,
+                source,
+            })
+        };
+        keys::KEYS
+            .iter()
+            .filter(|key| !key.planned)
+            .filter_map(line)
+            .collect()
+    }
+}
+
+/// A value as TOML, and where it came from.
+fn shown(key: &keys::Key, value: &Value) -> (String, String) {
+    use config::ValueKind;
+    fn toml(kind: &ValueKind) -> String {
+        match kind {
+            ValueKind::String(text) => format!("{text:?}"),
+            ValueKind::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| toml(&item.kind)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            other => other.to_string(),
+        }
+    }
+    let text = toml(&value.kind);
+    let masked = if key.secret && text != "\"\"" {
+        "\"********\"".to_owned()
+    } else {
+        text
+    };
+    (masked, value.origin().unwrap_or("default").to_owned())
+}
+
+/// Whether this process may create files in `path`.
+fn is_writable_dir(path: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    path.is_dir() && access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML.
+    #[error("{origin} is not a valid configuration: {problem}")]
+    Syntax {
+        /// Which file.
+        origin: String,
+        /// The parser's words, with line and column.
+        problem: String,
+    },
+    /// There is no such key.
+    #[error("unknown key `{key}` in {origin}")]
+    UnknownKey {
+        /// The key as written.
+        key: String,
+        /// Where it was written.
+        origin: String,
+        /// The known key nearest in spelling.
+        closest: Option<&'static str>,
+    },
+    /// The key belongs to a later version.
+    #[error("`{key}` in {origin} is not available in alfred {}", env!("CARGO_PKG_VERSION"))]
+    Planned {
+        /// The key.
+        key: &'static str,
+        /// Where it was written.
+        origin: String,
+    },
+    /// The value belongs to a later version.
+    #[error("`{key}` = {value} is not available in alfred {}", env!("CARGO_PKG_VERSION"))]
+    Unavailable {
+        /// The key.
+        key: &'static str,
+        /// Its value, and why it has that value.
+        value: &'static str,
+    },
+    /// The value is of the wrong type or out of range.
+    #[error("`{key}` in {origin} must be {expected}, got {got}")]
+    WrongValue {
+        /// The key.
+        key: &'static str,
+        /// Where it was written.
+        origin: String,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        got: String,
+    },
+}
+
+impl ConfigError {
+    /// What to try next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::UnknownKey {
+                closest: Some(closest),
+                ..
+            } => format!("did you mean `{closest}`?"),
+            Self::UnknownKey { .. } | Self::Syntax { .. } => {
+                "the shipped alfred.toml lists every key; `alfred config show` prints them".into()
+            }
+            Self::Planned { .. } => {
+                "remove it; docs/configuration.md says what is available".into()
+            }
+            Self::Unavailable {
+                key: "store.kind", ..
+            } => "set `store.kind = \"embedded\"`, or unset POSTGRES_DSN".into(),
+            Self::Unavailable { key, .. } => format!("leave `{key}` at its default"),
+            Self::Read { .. } | Self::WrongValue { .. } => return None,
+        };
+        Some(text)
+    }
+}
+
+impl From<ConfigError> for crate::failure::Failure {
+    fn from(error: ConfigError) -> Self {
+        let hint = error.hint();
+        Self::configuration("the configuration is wrong")
+            .because(error)
+            .maybe_hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests;

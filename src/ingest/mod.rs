@@ -1,10 +1,22 @@
 //! Documents into the store: extract → chunk → plan → embed in batches → one transaction a document.
 
-use crate::chunking::ChunkLimits;
-use crate::domain::{CollectionName, LimitError, Metadata, SourceName, Upserted};
+pub mod files;
+pub mod pipeline;
+pub mod plan;
+
+use crate::chunking::{ChunkLimits, chunk};
+use crate::domain::stored::document_id;
+use crate::domain::{
+    Chunk, CollectionName, ContentHash, EmbeddedDocument, Embedding, ExtractedText, LimitError,
+    Metadata, SourceName, UpsertStatus, Upserted,
+};
 use crate::embed::{EmbedError, Embedder};
+use crate::extract::{self, ExtractError, Format};
 use crate::store::{EmbeddingRepo, StoreError};
 use std::sync::Arc;
+
+/// Takes text out of bytes; the real one isolates its parsers, tests pass a plain function.
+pub type Extract = dyn Fn(Format, &[u8]) -> Result<ExtractedText, ExtractError> + Send + Sync;
 
 /// A document offered as text, as `POST /v1/documents` takes it.
 #[derive(Clone, Debug)]
@@ -17,20 +29,44 @@ pub struct NewDocument {
     pub title: Option<String>,
     /// What the caller attached.
     pub metadata: Metadata,
-    /// Its text: Markdown, or HTML when the source ends in `.html` or `.htm`.
+    /// Its text: HTML or plain text when the source's extension says so, else Markdown.
     pub content: String,
 }
 
 /// Puts documents into a store; shared by the daemon and the command line.
+#[derive(Clone)]
 pub struct Ingester {
     /// The model.
     pub embedder: Arc<dyn Embedder>,
     /// The store.
     pub repo: Arc<dyn EmbeddingRepo>,
+    /// Takes text out of bytes.
+    pub extract: Arc<Extract>,
     /// How chunks are bounded.
     pub limits: ChunkLimits,
     /// Most texts in one call to the model.
     pub batch: usize,
+}
+
+/// A document cut into chunks that have no vectors yet.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    document: EmbeddedDocument,
+    chunks: Vec<Chunk>,
+}
+
+impl Prepared {
+    /// How many chunks wait for a vector.
+    #[must_use]
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// What it is known by.
+    #[must_use]
+    pub fn source(&self) -> &SourceName {
+        &self.document.source
+    }
 }
 
 impl Ingester {
@@ -42,8 +78,146 @@ impl Ingester {
         &self,
         documents: &[NewDocument],
     ) -> Result<Vec<Result<Upserted, IngestError>>, IngestError> {
-        let _ = documents;
-        Ok(Vec::new())
+        // A source given twice in one call: the last one wins, as in a loop of single calls.
+        let mut outcomes = Vec::with_capacity(documents.len());
+        let mut prepared = Vec::new();
+        for new in documents {
+            outcomes.push(match self.prepare_new(new) {
+                Ok(ready) => {
+                    prepared.push(ready);
+                    None
+                }
+                Err(Skipped::Unchanged(upserted)) => Some(Ok(upserted)),
+                Err(Skipped::Refused(error)) => Some(Err(error)),
+            });
+        }
+        let mut stored = self.store(prepared, &mut |_| {})?.into_iter();
+        let from_store = |outcome: Result<Upserted, StoreError>| outcome.map_err(IngestError::from);
+        Ok(outcomes
+            .into_iter()
+            .filter_map(|outcome| outcome.or_else(|| stored.next().map(from_store)))
+            .collect())
+    }
+
+    fn prepare_new(&self, new: &NewDocument) -> Result<Prepared, Skipped> {
+        let format = match Format::of_source(new.source.as_str()) {
+            Some(format @ (Format::Html | Format::Text)) => format,
+            _ => Format::Markdown,
+        };
+        let bytes = new.content.as_bytes();
+        let title = new.title.as_deref();
+        let hash = self.hash(format, bytes, title, &new.metadata);
+        if let Some(upserted) = self.unchanged(&new.collection, &new.source, hash)? {
+            return Err(Skipped::Unchanged(upserted));
+        }
+        let text = (self.extract)(format, bytes).map_err(IngestError::Extract)?;
+        let document = EmbeddedDocument {
+            collection: new.collection.clone(),
+            source: new.source.clone(),
+            title: title.or(text.title.as_deref()).unwrap_or_default().to_owned(),
+            metadata: new.metadata.clone(),
+            content_hash: hash,
+            bytes: bytes.len() as u64,
+            chunks: Vec::new(),
+        };
+        Ok(self.prepare(document, &text))
+    }
+
+    /// What the store holds under this hash already, if it is the same.
+    fn unchanged(
+        &self,
+        collection: &CollectionName,
+        source: &SourceName,
+        hash: ContentHash,
+    ) -> Result<Option<Upserted>, IngestError> {
+        let stored = self.repo.content_hashes(collection, std::slice::from_ref(source))?;
+        if plan::need(hash, stored.first().copied().flatten()) == plan::Need::Store {
+            return Ok(None);
+        }
+        let id = document_id(collection, source);
+        let chunks = self.repo.document(id)?.map_or(0, |(_, texts)| texts.len());
+        Ok(Some(Upserted { id, chunks, status: UpsertStatus::Unchanged }))
+    }
+
+    /// The hash of everything that decides the document's chunks.
+    #[must_use]
+    pub fn hash(
+        &self,
+        format: Format,
+        bytes: &[u8],
+        title: Option<&str>,
+        metadata: &Metadata,
+    ) -> ContentHash {
+        let mut hasher = blake3::Hasher::new();
+        let how = format!(
+            "{} {format:?} {:?} {}\n{title:?}\n{}\n",
+            extract::VERSION,
+            self.limits,
+            self.embedder.model(),
+            serde_json::Value::Object(metadata.as_map().clone()),
+        );
+        hasher.update(how.as_bytes()).update(bytes);
+        ContentHash(*hasher.finalize().as_bytes())
+    }
+
+    /// Cuts `text` into chunks that fit the model.
+    #[must_use]
+    pub fn prepare(&self, document: EmbeddedDocument, text: &ExtractedText) -> Prepared {
+        let max_tokens = self.limits.max_tokens.min(self.embedder.max_tokens());
+        let limits = ChunkLimits { max_tokens, ..self.limits };
+        let count = |text: &str| self.embedder.count_tokens(text);
+        let titled;
+        let text = if text.title.as_deref() == Some(document.title.as_str()) {
+            text
+        } else {
+            let title = Some(document.title.clone()).filter(|title| !title.is_empty());
+            titled = ExtractedText { title, blocks: text.blocks.clone() };
+            &titled
+        };
+        Prepared { chunks: chunk(text, limits, &count), document }
+    }
+
+    /// Embeds the chunks of all `prepared` together, then stores the documents. `embedded` hears
+    /// after each batch how many chunks it had.
+    ///
+    /// # Errors
+    /// The outer error when nothing of this call was stored.
+    pub fn store(
+        &self,
+        prepared: Vec<Prepared>,
+        embedded: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Result<Upserted, StoreError>>, IngestError> {
+        if prepared.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<String> =
+            prepared.iter().flat_map(|p| &p.chunks).map(Chunk::embedding_text).collect();
+        let mut vectors: Vec<Embedding> = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(self.batch.max(1)) {
+            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+            vectors.extend(self.embedder.embed(&batch)?.vectors);
+            embedded(batch.len());
+        }
+        let mut vectors = vectors.into_iter();
+        let documents: Vec<EmbeddedDocument> = prepared
+            .into_iter()
+            .map(|Prepared { document, chunks }| EmbeddedDocument {
+                chunks: chunks.into_iter().zip(vectors.by_ref()).collect(),
+                ..document
+            })
+            .collect();
+        Ok(self.repo.upsert_embeddings(self.embedder.model(), &documents)?)
+    }
+}
+
+enum Skipped {
+    Unchanged(Upserted),
+    Refused(IngestError),
+}
+
+impl From<IngestError> for Skipped {
+    fn from(error: IngestError) -> Self {
+        Self::Refused(error)
     }
 }
 
@@ -54,12 +228,24 @@ pub enum IngestError {
     #[error(transparent)]
     Limit(#[from] LimitError),
     /// No text could be taken out of it.
-    #[error("{0}")]
-    Extract(String),
+    #[error(transparent)]
+    Extract(ExtractError),
     /// The embedding failed.
     #[error(transparent)]
     Embed(#[from] EmbedError),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl IngestError {
+    /// What to try next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Embed(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
 }

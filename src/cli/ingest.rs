@@ -1,0 +1,255 @@
+//! `alfred ingest`
+
+use super::progress::Progress;
+use super::{Context, Outcome, output, wiring};
+use crate::config::Config;
+use crate::domain::{CollectionName, Metadata, UpsertStatus};
+use crate::failure::Failure;
+use crate::ingest::files::{self, Found};
+use crate::ingest::pipeline::{self, Event, Options};
+use crate::ingest::plan;
+use crate::store::{EmbeddingRepo, ListRequest, StoreError};
+use clap::Args;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Arguments of `alfred ingest`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    alfred ingest docs                           every readable file below docs\n  \
+    alfred ingest './docs/**/*.md' './papers/**/*.pdf' --batch 128\n  \
+    alfred ingest docs --prune                   and delete documents whose file is gone\n\n\
+    Patterns may be quoted or not: alfred expands them itself (`**` crosses folders).\n\
+    Exit code 1 when a file could not be stored; the others are stored all the same.")]
+pub(super) struct IngestArgs {
+    /// Files, folders or patterns
+    #[arg(required = true, value_name = "PATH|GLOB")]
+    paths: Vec<String>,
+    /// Most chunks in one call to the model [default: `ingest.batch`, 128]
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Collection to put them in; made when it is not there
+    #[arg(long, value_name = "NAME", default_value = CollectionName::DEFAULT)]
+    collection: String,
+    /// Sources are paths relative to this folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+    /// Attach metadata to every document; may be repeated
+    #[arg(long = "metadata", value_name = "KEY=VALUE")]
+    metadata: Vec<String>,
+    /// Delete documents that the folders or patterns cover and whose file is gone
+    #[arg(long)]
+    prune: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What one run did.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    files: usize,
+    created: u64,
+    replaced: u64,
+    unchanged: u64,
+    deleted: u64,
+    empty: u64,
+    failed: u64,
+    skipped_other_formats: u64,
+    chunks: u64,
+    seconds: f64,
+    errors: Vec<FileError>,
+}
+
+/// One file that was not stored.
+#[derive(Debug, Serialize)]
+struct FileError {
+    source: String,
+    reason: String,
+}
+
+impl Summary {
+    fn add(&mut self, event: &Event) {
+        match event {
+            Event::Unchanged(_) => self.unchanged += 1,
+            Event::Stored { status: UpsertStatus::Created, chunks, .. } => {
+                self.created += 1;
+                self.chunks += *chunks as u64;
+            }
+            Event::Stored { chunks, .. } => {
+                self.replaced += 1;
+                self.chunks += *chunks as u64;
+            }
+            Event::Empty(_) => self.empty += 1,
+            Event::Failed { source, error } => self.fail(source, error.to_string()),
+            Event::Embedded(_) => {}
+        }
+    }
+
+    fn fail(&mut self, source: &str, reason: String) {
+        self.failed += 1;
+        self.errors.push(FileError { source: source.to_owned(), reason });
+    }
+
+    fn text(&self, is_dry_run: bool) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = self.chunks as f64 / self.seconds.max(0.001);
+        let mut text = format!(
+            "{}{} created, {} replaced, {} unchanged, {} deleted, {} empty, {} failed; \
+             {} chunks in {:.1} s",
+            if is_dry_run { "dry run, nothing stored: " } else { "" },
+            self.created,
+            self.replaced,
+            self.unchanged,
+            self.deleted,
+            self.empty,
+            self.failed,
+            self.chunks,
+            self.seconds,
+        );
+        if !is_dry_run && self.chunks > 0 {
+            text.push_str(&format!(" ({rate:.1} chunks/s)"));
+        }
+        text
+    }
+}
+
+pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
+    let config =
+        context.config_with(&[("ingest.batch", arguments.batch.map(|batch| batch.to_string()))])?;
+    let collection = CollectionName::new(&arguments.collection)
+        .map_err(|error| Failure::usage("--collection").because(error))?;
+    let options = Options {
+        metadata: parse_metadata(&arguments.metadata)?,
+        workers: workers(&config),
+        dry_run: arguments.dry_run,
+        collection,
+    };
+    let current = std::env::current_dir()
+        .map_err(|error| Failure::failed("cannot find the current folder").because(error))?;
+    let found = files::find(&arguments.paths, &arguments.root, &current).map_err(|error| {
+        let hint = "sources are paths relative to --root (default: the current folder)";
+        Failure::usage(error.to_string()).hint(hint)
+    })?;
+    if arguments.prune && found.coverage.has_plain_files {
+        return Err(Failure::usage("--prune with a plain list of files")
+            .hint("give folders or quoted patterns, so that it is known what is covered"));
+    }
+    let summary = ingest(&config, &found, &options, arguments.prune)?;
+    if context.json {
+        output::print_json(&summary)?;
+    } else {
+        output::print(&summary.text(arguments.dry_run))?;
+    }
+    if summary.failed > 0 {
+        let what = format!("{} of {} files were not stored", summary.failed, summary.files);
+        return Err(Failure::failed(what).hint("the reasons are above; the others are stored"));
+    }
+    Ok(())
+}
+
+fn ingest(
+    config: &Config,
+    found: &Found,
+    options: &Options,
+    prune: bool,
+) -> Result<Summary, Failure> {
+    use crate::clock::{Clock as _, SystemClock};
+    let started = SystemClock.monotonic();
+    let mut summary = Summary {
+        files: found.files.len(),
+        skipped_other_formats: found.skipped,
+        ..Summary::default()
+    };
+    for (path, problem) in &found.problems {
+        output::error(&format!("error: {}: {problem}", path.display()));
+        summary.fail(&path.display().to_string(), problem.clone());
+    }
+    let ingester = wiring::open(config)?.ingester;
+    let mut progress = Progress::start(found.files.len());
+    let result = pipeline::run(&ingester, &found.files, options, &mut |event| {
+        match &event {
+            Event::Failed { source, error } => progress.line(&format!("error: {source}: {error}")),
+            Event::Empty(source) => {
+                progress.line(&format!("warning: {source}: there is no text in it; left out"));
+            }
+            _ => {}
+        }
+        progress.advance(&event);
+        summary.add(&event);
+    });
+    progress.finish();
+    result.map_err(|error| {
+        let hint = error.hint();
+        Failure::failed("ingest stopped; what was stored before stays, run it again to go on")
+            .because(error)
+            .maybe_hint(hint)
+    })?;
+    if prune {
+        summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
+    }
+    summary.seconds = (SystemClock.monotonic() - started).as_secs_f64();
+    Ok(summary)
+}
+
+/// Deletes what the arguments cover and whose file is gone; returns how many documents.
+fn delete_gone(
+    repo: &dyn EmbeddingRepo,
+    found: &Found,
+    options: &Options,
+) -> Result<u64, Failure> {
+    let failed = |error: StoreError| {
+        let hint = error.hint();
+        Failure::failed("cannot delete what is gone").because(error).maybe_hint(hint)
+    };
+    let here: BTreeSet<&str> = found.files.iter().map(|file| file.source.as_str()).collect();
+    let mut after = None;
+    let mut gone = Vec::new();
+    loop {
+        let request = ListRequest {
+            collection: options.collection.clone(),
+            source: None,
+            after: after.take(),
+            limit: 1_000,
+        };
+        let page = match repo.list_documents(&request) {
+            Err(StoreError::UnknownCollection { .. }) => Vec::new(),
+            page => page.map_err(failed)?,
+        };
+        let sources = page.iter().map(|document| document.source.as_str());
+        let gone_sources: BTreeSet<&str> =
+            plan::gone(sources, &here, &found.coverage).into_iter().collect();
+        gone.extend(
+            page.iter()
+                .filter(|document| gone_sources.contains(document.source.as_str()))
+                .map(|document| document.id),
+        );
+        match page.last() {
+            Some(last) => after = Some(last.source.to_string()),
+            None => break,
+        }
+    }
+    if options.dry_run || gone.is_empty() {
+        return Ok(gone.len() as u64);
+    }
+    repo.delete_documents(&gone).map_err(failed)
+}
+
+fn workers(config: &Config) -> usize {
+    match config.raw.ingest.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn parse_metadata(pairs: &[String]) -> Result<Metadata, Failure> {
+    let mut map = serde_json::Map::new();
+    for pair in pairs {
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--metadata {pair}")).hint("write it as KEY=VALUE")
+        })?;
+        map.insert(key.to_owned(), value.into());
+    }
+    Metadata::new(map).map_err(|error| Failure::usage("--metadata").because(error))
+}

@@ -1,0 +1,41 @@
+//! The one place that writes to stdout and stderr.
+
+use crate::failure::Failure;
+use std::io::Write as _;
+
+/// Prints text on stdout, with a line end.
+///
+/// # Errors
+/// When stdout cannot be written; a closed pipe (`alfred … | head`) is not an error.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed("cannot write to stdout").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as indented JSON on stdout.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::failed("cannot print the result as JSON").because(error))?;
+    print(&text)
+}
+
+/// Prints a line on stderr; when even that fails there is nobody to tell.
+pub(super) fn error(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A reader that went away is no failure.
+pub(super) fn ignore_closed_pipe(written: std::io::Result<()>) {
+    if let Err(problem) = written {
+        error(&format!("error: cannot write to stdout: {problem}"));
+    }
+}

@@ -1,0 +1,229 @@
+//! Where values come from: defaults, files, environment, flags; each layer checked key by key.
+
+use super::ConfigError;
+use super::environment::Environment;
+use super::keys::{self, KEYS, Key, Kind};
+use config::{Map, Source as _, Value, ValueKind};
+use std::path::{Path, PathBuf};
+
+/// Values of one origin, keyed by path (`section.key`), all known and within their limits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layer(pub(super) Vec<(&'static Key, Value)>);
+
+impl config::Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self
+            .0
+            .iter()
+            .map(|(key, value)| (key.path.to_owned(), value.clone()))
+            .collect())
+    }
+}
+
+/// The built-in defaults.
+pub(super) fn defaults() -> Result<Layer, ConfigError> {
+    let mut text = String::new();
+    for key in KEYS {
+        text.push_str(key.path);
+        text.push_str(" = ");
+        text.push_str(key.default);
+        text.push('\n');
+    }
+    parse(&text, "default", true)
+}
+
+/// One file. A missing file is an error.
+pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text, &path.display().to_string(), false)
+}
+
+/// `conf.d/*.toml` beside the main file, in name order.
+pub(super) fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let folder = main.parent().unwrap_or(Path::new(".")).join("conf.d");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => {
+            return Err(ConfigError::Read {
+                path: folder,
+                source,
+            });
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// `ALFRED__SECTION__KEY`, the names users already know, and systemd credentials.
+pub(super) fn environment(environment: &Environment) -> Result<Layer, ConfigError> {
+    let mut layer = Layer::default();
+    let known = [
+        ("POSTGRES_DSN", "store.dsn"),
+        ("OPENAI_API_KEY", "embedding.api_key"),
+        ("OPENAI_BASE_URL", "embedding.base_url"),
+        ("REDIS_URL", "embedding.redis_url"),
+    ];
+    for (name, path) in known {
+        // Ambient: they may be there for another program. A planned key is then left out.
+        let key = keys::find(path).filter(|key| !key.planned);
+        if let (Some(key), Some(value)) = (key, environment.get(name)) {
+            layer.0.push(from_text(key, value, name)?);
+        }
+    }
+    for (rest, value) in environment.with_prefix("ALFRED__") {
+        let origin = format!("environment ALFRED__{rest}");
+        let path = rest.to_ascii_lowercase().replace("__", ".");
+        let key = known_key(&path, &origin)?;
+        if !value.is_empty() {
+            layer.0.push(from_text(key, value, &origin)?);
+        }
+    }
+    Ok(layer)
+}
+
+/// What flags said: `(path, value as text)`.
+pub(super) fn flags(values: &[(String, String)]) -> Result<Layer, ConfigError> {
+    let mut layer = Layer::default();
+    for (path, value) in values {
+        layer
+            .0
+            .push(from_text(known_key(path, "flag")?, value, "flag")?);
+    }
+    Ok(layer)
+}
+
+fn parse(text: &str, origin: &str, defaults: bool) -> Result<Layer, ConfigError> {
+    let collected = config::File::from_str(text, config::FileFormat::Toml)
+        .collect()
+        .map_err(|error| ConfigError::Syntax {
+            origin: origin.into(),
+            problem: error.to_string(),
+        })?;
+    let mut flat = Vec::new();
+    flatten("", Value::new(None, collected), &mut flat);
+    flat.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut layer = Layer::default();
+    for (path, value) in flat {
+        let key = match keys::find(&path) {
+            Some(key) if defaults => key,
+            _ => known_key(&path, origin)?,
+        };
+        let unset = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        if defaults || !unset {
+            layer.0.push((
+                key,
+                check(key, Value::new(Some(&origin.to_owned()), value.kind))?,
+            ));
+        }
+    }
+    Ok(layer)
+}
+
+fn flatten(prefix: &str, value: Value, into: &mut Vec<(String, Value)>) {
+    let ValueKind::Table(table) = value.kind else {
+        into.push((prefix.to_owned(), value));
+        return;
+    };
+    for (key, value) in table {
+        let path = if prefix.is_empty() {
+            key
+        } else {
+            format!("{prefix}.{key}")
+        };
+        flatten(&path, value, into);
+    }
+}
+
+fn known_key(path: &str, origin: &str) -> Result<&'static Key, ConfigError> {
+    match keys::find(path) {
+        None => Err(ConfigError::UnknownKey {
+            key: path.to_owned(),
+            origin: origin.to_owned(),
+            closest: keys::closest(path),
+        }),
+        Some(key) if key.planned => Err(ConfigError::Planned {
+            key: key.path,
+            origin: origin.to_owned(),
+        }),
+        Some(key) => Ok(key),
+    }
+}
+
+fn from_text(
+    key: &'static Key,
+    text: &str,
+    origin: &str,
+) -> Result<(&'static Key, Value), ConfigError> {
+    let kind = match key.kind {
+        Kind::List => {
+            let items = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
+            ValueKind::Array(items.map(Value::from).collect())
+        }
+        Kind::Integer(..) => text
+            .trim()
+            .parse()
+            .map_or_else(|_| ValueKind::String(text.into()), ValueKind::I64),
+        Kind::Bool => text
+            .trim()
+            .parse()
+            .map_or_else(|_| ValueKind::String(text.into()), ValueKind::Boolean),
+        Kind::Text | Kind::Choice(_) => ValueKind::String(text.to_owned()),
+    };
+    Ok((key, check(key, Value::new(Some(&origin.to_owned()), kind))?))
+}
+
+/// The value, when it is of the key's type and within its range.
+fn check(key: &'static Key, value: Value) -> Result<Value, ConfigError> {
+    let expected = match (key.kind, &value.kind) {
+        (Kind::Bool, ValueKind::Boolean(_)) | (Kind::Text, ValueKind::String(_)) => None,
+        (Kind::Bool, _) => Some("true or false".to_owned()),
+        (Kind::Text, _) => Some("text in quotes".to_owned()),
+        (Kind::Integer(low, high), ValueKind::I64(number)) if (low..=high).contains(number) => None,
+        (Kind::Integer(low, high), _) => Some(format!("a whole number from {low} to {high}")),
+        (Kind::Choice(words), ValueKind::String(word))
+            if words.contains(&word.as_str()) || word.is_empty() =>
+        {
+            None
+        }
+        (Kind::Choice(words), _) => Some(format!("one of \"{}\"", words.join("\", \""))),
+        (Kind::List, ValueKind::Array(items))
+            if items
+                .iter()
+                .all(|item| matches!(item.kind, ValueKind::String(_))) =>
+        {
+            None
+        }
+        (Kind::List, _) => Some("a list of texts, as [\"a\", \"b\"]".to_owned()),
+    };
+    let Some(expected) = expected else {
+        return Ok(value);
+    };
+    Err(ConfigError::WrongValue {
+        key: key.path,
+        origin: value.origin().unwrap_or("default").to_owned(),
+        expected,
+        got: if key.secret {
+            "a secret".to_owned()
+        } else {
+            value.to_string()
+        },
+    })
+}

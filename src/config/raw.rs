@@ -1,0 +1,96 @@
+//! The configuration as it is written: one struct a section, deserialised after every layer was
+//! merged. Units are in the names; [`super::keys`] holds defaults and ranges.
+
+use serde::Deserialize;
+
+/// Every section that this version reads.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Raw {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: Store,
+    /// `[embedding]`
+    pub embedding: Embedding,
+    /// `[answer]`
+    pub answer: Answer,
+    /// `[ingest]`
+    pub ingest: Ingest,
+    /// `[log]`
+    pub log: Log,
+    /// `[soak]`
+    pub soak: Soak,
+}
+
+/// `[server]`: how the daemon listens and what it bounds.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Server {
+    pub listen: Vec<String>,
+    pub allow_anonymous: bool,
+    pub max_connections: usize,
+    pub max_body_bytes: usize,
+    pub max_head_bytes: usize,
+    pub max_in_flight: usize,
+    pub max_waiting: usize,
+    pub queue_timeout_ms: u64,
+    pub request_timeout_ms: u64,
+    pub max_writes_in_flight: usize,
+    pub write_timeout_ms: u64,
+    pub header_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub lame_duck_ms: u64,
+    pub drain_timeout_s: u64,
+}
+
+/// `[store]`: where documents are.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Store {
+    pub kind: String,
+    pub path: String,
+}
+
+/// `[embedding]`: which model.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Embedding {
+    pub kind: String,
+    pub model: String,
+    pub models_dir: String,
+    pub cache_entries: u64,
+}
+
+/// `[answer]`: what a query gets by default.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Answer {
+    pub kind: crate::domain::AnswerKind,
+}
+
+/// `[ingest]`: how documents become chunks.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Ingest {
+    pub batch: usize,
+    pub chunk_tokens: usize,
+    pub overlap_tokens: usize,
+    pub workers: usize,
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Log {
+    pub level: String,
+    pub format: String,
+    pub slow_ms: u64,
+}
+
+/// `[soak]`: where runs are recorded.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Soak {
+    pub runs_dir: String,
+}

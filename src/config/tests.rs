@@ -1,0 +1,168 @@
+use super::*;
+
+fn load(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alfred.toml");
+    std::fs::write(&path, file).unwrap();
+    let mut all = vec![("HOME", "/nonexistent")];
+    all.extend_from_slice(variables);
+    Config::load(Some(&path), &Environment::of(&all), &[])
+}
+
+fn message(result: Result<Config, ConfigError>) -> String {
+    let failure: crate::failure::Failure = result.expect_err("must be refused").into();
+    assert_eq!(failure.kind().exit_code(), 78);
+    failure.render()
+}
+
+#[test]
+fn defaults_resolve_with_nothing_set() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.raw.server.listen, ["127.0.0.1:8080"]);
+    assert_eq!(config.raw.embedding.model, "all-MiniLM-L6-v2");
+    assert!(config.show().iter().all(|shown| shown.source == "default"));
+}
+
+#[test]
+fn the_last_layer_wins_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("alfred.toml");
+    std::fs::write(&main, "[server]\nmax_in_flight = 1\nqueue_timeout_ms = 1\n").unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    let drop_in = folder.path().join("conf.d/10-limits.toml");
+    std::fs::write(
+        &drop_in,
+        "server.max_in_flight = 2\nserver.drain_timeout_s = 2\n",
+    )
+    .unwrap();
+    let environment = Environment::of(&[("ALFRED__SERVER__DRAIN_TIMEOUT_S", "3")]);
+    let flags = [("log.level".to_owned(), "debug".to_owned())];
+    let config = Config::load(Some(&main), &environment, &flags).unwrap();
+    assert_eq!(config.raw.server.queue_timeout_ms, 1);
+    assert_eq!(config.raw.server.max_in_flight, 2);
+    assert_eq!(config.raw.server.drain_timeout_s, 3);
+    assert_eq!(config.raw.log.level, "debug");
+    let source = |key: &str| {
+        config
+            .show()
+            .into_iter()
+            .find(|s| s.key == key)
+            .unwrap()
+            .source
+    };
+    assert_eq!(
+        source("server.queue_timeout_ms"),
+        main.display().to_string()
+    );
+    assert_eq!(
+        source("server.max_in_flight"),
+        drop_in.display().to_string()
+    );
+    assert_eq!(
+        source("server.drain_timeout_s"),
+        "environment ALFRED__SERVER__DRAIN_TIMEOUT_S"
+    );
+    assert_eq!(source("log.level"), "flag");
+}
+
+#[test]
+fn a_typo_names_the_key_the_file_and_the_closest_key() {
+    let text = message(load("[server]\nmax_inflight = 3\n", &[]));
+    assert!(
+        text.contains("unknown key `server.max_inflight` in "),
+        "{text}"
+    );
+    assert!(text.contains("alfred.toml"), "{text}");
+    assert!(
+        text.contains("did you mean `server.max_in_flight`?"),
+        "{text}"
+    );
+    let text = message(load("[sever]\nlisten = []\n", &[]));
+    assert!(text.contains("did you mean `server.listen`?"), "{text}");
+    let text = message(load("", &[("ALFRED__STORE__PTAH", "/x")]));
+    assert!(text.contains("environment ALFRED__STORE__PTAH"), "{text}");
+}
+
+#[test]
+fn wrong_types_and_ranges_are_refused() {
+    for (file, expected) in [
+        ("server.max_in_flight = 0", "from 1 to 1024, got 0"),
+        ("server.max_in_flight = \"many\"", "a whole number"),
+        ("server.listen = \"127.0.0.1:1\"", "a list of texts"),
+        ("log.level = \"loud\"", "one of \"error\""),
+        ("ingest.overlap_tokens = 100", "at most a quarter"),
+    ] {
+        let text = message(load(file, &[]));
+        assert!(text.contains(expected), "{file}: {text}");
+    }
+    assert!(message(load("server = [", &[])).contains("line 1"));
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_not_ignored() {
+    let text = message(load("[server]\ntls_cert = \"/x.pem\"\n", &[]));
+    assert!(
+        text.contains("`server.tls_cert`") && text.contains("not available"),
+        "{text}"
+    );
+    let text = message(load("", &[("POSTGRES_DSN", "postgresql://u:secret@h/db")]));
+    assert!(
+        text.contains("unset POSTGRES_DSN") && !text.contains("secret"),
+        "{text}"
+    );
+    assert!(load("store.kind = \"embedded\"", &[("POSTGRES_DSN", "x")]).is_ok());
+}
+
+#[test]
+fn lists_and_numbers_come_from_the_environment() {
+    let variables = [
+        ("ALFRED__SERVER__LISTEN", "127.0.0.1:0, unix:/tmp/a"),
+        ("ALFRED__STORE__PATH", "007"),
+    ];
+    let config = load("", &variables).unwrap();
+    assert_eq!(config.raw.server.listen, ["127.0.0.1:0", "unix:/tmp/a"]);
+    assert_eq!(config.raw.store.path, "007");
+}
+
+/// The shipped file is what people read: it must list each key, commented out at its default.
+#[test]
+fn the_shipped_file_lists_every_key_at_its_default() {
+    let shipped = include_str!("../../etc/alfred.toml");
+    let mut section = "";
+    let mut listed = Vec::new();
+    let mut is_planned = false;
+    for line in shipped.lines() {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            section = name;
+        } else if line.starts_with("# (planned)") {
+            is_planned = true;
+        } else if let Some((key, default)) = line
+            .strip_prefix('#')
+            .filter(|rest| !rest.starts_with(' '))
+            .and_then(|rest| rest.split_once(" = "))
+        {
+            listed.push((format!("{section}.{key}"), default.to_owned(), is_planned));
+        } else if line.is_empty() {
+            is_planned = false;
+        }
+    }
+    let known: Vec<_> = keys::KEYS
+        .iter()
+        .map(|key| (key.path.to_owned(), key.default.to_owned(), key.planned))
+        .collect();
+    assert_eq!(listed, known);
+    assert!(load(shipped, &[]).is_ok());
+    let uncommented: String = shipped
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|r| !r.starts_with(' '))
+                .unwrap_or(line)
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(message(load(&uncommented, &[])).contains("not available"));
+}

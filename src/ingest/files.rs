@@ -1,0 +1,273 @@
+//! Paths, folders and globs to a list of files, each with the source it is known by.
+
+use crate::domain::SourceName;
+use crate::extract::Format;
+use globset::{GlobBuilder, GlobMatcher};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+/// A file to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is known by.
+    pub source: SourceName,
+    /// Its format; `None` when the extension is not one that is read.
+    pub format: Option<Format>,
+}
+
+/// What the arguments came to.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Files, in order of source, each once.
+    pub files: Vec<FoundFile>,
+    /// Files of other formats that a folder or pattern covered.
+    pub skipped: u64,
+    /// Paths that could not be walked, with the reason.
+    pub problems: Vec<(PathBuf, String)>,
+    /// What was covered, for `--prune`.
+    pub coverage: Coverage,
+}
+
+/// Which sources the arguments cover, whether or not a file is still there.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    folders: Vec<String>,
+    patterns: Vec<GlobMatcher>,
+    /// Plain files were named, which cover nothing but themselves.
+    pub has_plain_files: bool,
+}
+
+impl Coverage {
+    /// Whether a document with this source would have been found, were its file there.
+    #[must_use]
+    pub fn covers(&self, source: &str) -> bool {
+        let inside = |folder: &String| {
+            folder.is_empty()
+                || source.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        Format::of_source(source).is_some()
+            && (self.folders.iter().any(inside)
+                || self.patterns.iter().any(|pattern| pattern.is_match(source)))
+    }
+}
+
+/// Why an argument makes no sense.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilesError {
+    /// Nothing is there.
+    #[error("no such file or folder: {0}")]
+    Missing(String),
+    /// The pattern cannot be parsed.
+    #[error("the pattern {pattern} is malformed: {problem}")]
+    Pattern {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// It is not below the root.
+    #[error("{path} is outside the root {root}")]
+    OutsideRoot {
+        /// As it was given.
+        path: String,
+        /// The root.
+        root: String,
+    },
+    /// A scheme that is not read.
+    #[error("{0} is not a local path, and this version reads local files only")]
+    Scheme(String),
+}
+
+/// Expands `arguments` below `root`, both as given; relative arguments are relative to `current`.
+///
+/// # Errors
+/// When an argument matches nothing that exists, is malformed, or is outside the root.
+pub fn find(arguments: &[String], root: &Path, current: &Path) -> Result<Found, FilesError> {
+    let root = normalise(&current.join(root));
+    let mut walk = Walk { root, current, found: Found::default(), by_source: BTreeMap::new() };
+    for argument in arguments {
+        walk.add(argument)?;
+    }
+    walk.found.files = walk.by_source.into_values().collect();
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    root: PathBuf,
+    current: &'a Path,
+    found: Found,
+    by_source: BTreeMap<String, FoundFile>,
+}
+
+impl Walk<'_> {
+    fn add(&mut self, argument: &str) -> Result<(), FilesError> {
+        if argument.contains("://") {
+            return Err(FilesError::Scheme(argument.to_owned()));
+        }
+        let path = normalise(&self.current.join(argument));
+        // What exists under that very name is meant, even when the name has glob characters.
+        if path.is_dir() {
+            let folder = self.source_of(&path, argument)?;
+            self.found.coverage.folders.push(folder);
+            self.walk(&path, None);
+        } else if path.exists() {
+            self.found.coverage.has_plain_files = true;
+            self.keep(&path, argument, true)?;
+        } else if argument.contains(['*', '?', '[', '{']) {
+            self.add_pattern(&path, argument)?;
+        } else {
+            return Err(FilesError::Missing(argument.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Walks from the deepest folder of the pattern that has no glob character.
+    fn add_pattern(&mut self, path: &Path, argument: &str) -> Result<(), FilesError> {
+        let glob = |pattern: &str| {
+            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| {
+                let problem = error.kind().to_string();
+                FilesError::Pattern { pattern: argument.to_owned(), problem }
+            })
+        };
+        let matcher = glob(&path.to_string_lossy())?.compile_matcher();
+        let fixed: PathBuf = path
+            .components()
+            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
+            .collect();
+        self.source_of(&fixed, argument)?;
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        let covering = glob(&relative.to_string_lossy())?.compile_matcher();
+        self.found.coverage.patterns.push(covering);
+        let before = self.by_source.len();
+        if fixed.is_dir() {
+            self.walk(&fixed, Some(&matcher));
+        }
+        if self.by_source.len() == before {
+            self.found.problems.push((PathBuf::from(argument), "matches no file".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, folder: &Path, matcher: Option<&GlobMatcher>) {
+        let is_visible = |entry: &walkdir::DirEntry| {
+            entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
+        };
+        let walk = walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(is_visible) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(folder).to_owned();
+                    let problem = error
+                        .io_error()
+                        .map_or_else(|| error.to_string(), ToString::to_string);
+                    self.found.problems.push((path, problem));
+                    continue;
+                }
+            };
+            let is_wanted = matcher.is_none_or(|matcher| matcher.is_match(entry.path()));
+            if entry.file_type().is_file()
+                && is_wanted
+                && let Err(error) = self.keep(entry.path(), &entry.path().to_string_lossy(), false)
+            {
+                self.found.problems.push((entry.path().to_owned(), error.to_string()));
+            }
+        }
+    }
+
+    fn keep(&mut self, path: &Path, argument: &str, named: bool) -> Result<(), FilesError> {
+        let text = self.source_of(path, argument)?;
+        let format = Format::of_source(&text);
+        if format.is_none() && !named {
+            self.found.skipped += 1;
+            return Ok(());
+        }
+        match SourceName::new(&text) {
+            Ok(source) => {
+                let file = FoundFile { path: path.to_owned(), source, format };
+                self.by_source.insert(text, file);
+            }
+            Err(error) => self.found.problems.push((path.to_owned(), error.to_string())),
+        }
+        Ok(())
+    }
+
+    fn source_of(&self, path: &Path, argument: &str) -> Result<String, FilesError> {
+        let relative = path.strip_prefix(&self.root).map_err(|_| FilesError::OutsideRoot {
+            path: argument.to_owned(),
+            root: self.root.display().to_string(),
+        })?;
+        Ok(relative.to_string_lossy().replace('\\', "/"))
+    }
+}
+
+/// Resolves `.` and `..` by name alone, so that a source stays what the user typed.
+fn normalise(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corpus() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["docs/a.md", "docs/deep/er/b.md", "docs/c.pdf", "docs/.git/x.md", "top.txt"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        std::fs::write(folder.path().join("docs/d.bin"), "x").unwrap();
+        folder
+    }
+
+    fn sources(folder: &Path, arguments: &[&str]) -> Vec<String> {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let found = find(&arguments, Path::new("."), folder).unwrap();
+        found.files.into_iter().map(|file| file.source.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn quoted_and_unquoted_patterns_find_the_same() {
+        let folder = corpus();
+        let quoted = sources(folder.path(), &["./docs/**/*.md"]);
+        assert_eq!(quoted, ["docs/a.md", "docs/deep/er/b.md"]);
+        assert_eq!(quoted, sources(folder.path(), &["docs/deep/er/b.md", "./docs/a.md"]));
+        let all = ["docs/a.md", "docs/c.pdf", "docs/deep/er/b.md"];
+        assert_eq!(sources(folder.path(), &["docs", "docs/*.md"]), all);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let folder = corpus();
+        let mistake = |argument: &str| {
+            find(&[argument.to_owned()], Path::new("docs"), folder.path()).expect_err(argument)
+        };
+        assert_eq!(mistake("nothing.md"), FilesError::Missing("nothing.md".into()));
+        assert!(matches!(mistake("top.txt"), FilesError::OutsideRoot { .. }));
+        assert!(matches!(mistake("docs/[a.md"), FilesError::Pattern { .. }));
+        assert!(matches!(mistake("s3://b/p"), FilesError::Scheme(_)));
+    }
+
+    #[test]
+    fn coverage_knows_what_would_have_been_found() {
+        let folder = corpus();
+        let arguments = ["docs/deep".to_owned(), "*.txt".to_owned()];
+        let coverage = find(&arguments, Path::new("."), folder.path()).unwrap().coverage;
+        assert!(coverage.covers("docs/deep/gone.md") && coverage.covers("gone.txt"));
+        assert!(!coverage.covers("docs/gone.md") && !coverage.covers("docs/deeper/gone.md"));
+        assert!(!coverage.covers("docs/deep/gone.bin") && !coverage.has_plain_files);
+    }
+}
