@@ -123,7 +123,9 @@ const FILE_ENDINGS: [&str; 9] = [
 fn stated_title(document: &PdfDocument) -> Option<String> {
     let info = document.trailer().as_dict()?.get("Info")?;
     let info = document.resolve_object(info).ok()?;
-    let title = document.resolve_object(info.as_dict()?.get("Title")?).ok()?;
+    let title = document
+        .resolve_object(info.as_dict()?.get("Title")?)
+        .ok()?;
     let title = pdf_oxide::optional_content::decode_pdf_text_string(title.as_string()?);
     let title = lines::clean(&title);
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
