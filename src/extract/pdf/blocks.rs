@@ -6,7 +6,10 @@ use crate::sentences::is_item;
 use std::collections::{HashMap, HashSet};
 
 /// A line this much larger than the body is a heading.
-const HEADING_SIZE: f32 = 1.1;
+const HEADING_SIZE: f32 = 1.15;
+
+/// A bold line this much larger than the body is one too.
+const BOLD_HEADING_SIZE: f32 = 1.05;
 
 /// Longest heading, in characters and lines.
 const HEADING_CHARS: usize = 200;
@@ -96,7 +99,7 @@ impl Style {
                 || on_pages.get(&size).is_some_and(|&count| count > 1)
         };
         let is_heading = |size: u32, count: usize| {
-            f32::from(to_u16(size)) >= f32::from(to_u16(body)) * HEADING_SIZE
+            f32::from(to_u16(size)) >= f32::from(to_u16(body)) * BOLD_HEADING_SIZE
                 && ratio(count, total) <= HEADING_SHARE
         };
         let mut headings: Vec<u32> = lines
@@ -115,11 +118,16 @@ impl Style {
     /// The level of a line that looks like a heading.
     fn level(&self, line: &Line) -> Option<u8> {
         let letters = line.text.chars().filter(|c| c.is_alphabetic()).count();
-        if letters < 2 || line.fixed || line.text.chars().count() > HEADING_CHARS {
+        // An ellipsis leads to the page number in a table of contents.
+        let contents = line.text.contains(" …") && line.text.ends_with(|c: char| c.is_numeric());
+        let long = line.text.chars().count() > HEADING_CHARS;
+        if letters < 2 || line.fixed || long || contents {
             return None;
         }
         let size = halves(line.size);
-        if let Some(rank) = self.headings.iter().position(|&heading| heading == size) {
+        let large = f32::from(to_u16(size)) >= f32::from(to_u16(self.body)) * HEADING_SIZE;
+        let rank = self.headings.iter().position(|&heading| heading == size);
+        if let Some(rank) = rank.filter(|_| large || line.bold) {
             return Some(u8::try_from(rank + 1).unwrap_or(6).min(6));
         }
         let as_body = size.abs_diff(self.body) <= 1;

@@ -133,6 +133,7 @@ fn stated_title(document: &PdfDocument) -> Option<String> {
     let lower = title.to_lowercase();
     let leftover = lower.starts_with("untitled")
         || FILE_ENDINGS.iter().any(|ending| lower.ends_with(ending))
+        || (!title.contains(' ') && title.contains(|c: char| c.is_ascii_digit() || c == '_'))
         || title.chars().filter(|c| c.is_alphabetic()).count() < 3;
     (!leftover).then(|| title.to_owned())
 }
