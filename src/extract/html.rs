@@ -45,11 +45,15 @@ fn content_root(page: &Html) -> ElementRef<'_> {
     }
 }
 
-/// The page's title: its first top heading where `title` merely adds the site's name to it.
+/// The page's title: its first heading where `title` merely adds the site's name to it.
 fn title(page: &Html, blocks: &[Block]) -> Option<String> {
     let heading = blocks
         .iter()
-        .find(|block| block.kind == BlockKind::Heading(1))
+        .filter(|block| matches!(block.kind, BlockKind::Heading(_)))
+        .min_by_key(|block| match block.kind {
+            BlockKind::Heading(level) => level,
+            _ => u8::MAX,
+        })
         .map(|block| block.text.clone());
     let stated = page
         .root_element()
@@ -58,7 +62,7 @@ fn title(page: &Html, blocks: &[Block]) -> Option<String> {
         .map(|e| inline::one_line(&e.text().collect::<String>()))
         .filter(|text| !text.is_empty());
     match (stated, heading) {
-        (Some(stated), Some(heading)) if stated.contains(&heading) => Some(heading),
+        (Some(stated), Some(heading)) if stated.starts_with(&heading) => Some(heading),
         (stated, heading) => stated.or(heading),
     }
 }

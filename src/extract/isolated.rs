@@ -82,7 +82,9 @@ impl Extractor {
             Some(worker) => worker,
             None => Worker::start(program)?,
         };
-        let timeout = self.timeout.unwrap_or_else(|| limits::wall_time(format));
+        let timeout = self
+            .timeout
+            .unwrap_or_else(|| limits::wall_time(format, bytes.len() as u64));
         match worker.ask(format, bytes, timeout) {
             Ok(answer) => {
                 worker.uses += 1;
@@ -97,7 +99,9 @@ impl Extractor {
                 "the parser took more than {} s",
                 timeout.as_secs_f32()
             ))),
-            Err(Lost::Broken) => Err(ExtractError::Malformed(worker.last_words(format))),
+            Err(Lost::Broken) => Err(ExtractError::Malformed(
+                worker.last_words(limits::processor_seconds(format, bytes.len() as u64)),
+            )),
         }
     }
 
@@ -157,29 +161,27 @@ impl Worker {
         std::thread::scope(|scope| {
             let (sender, receiver) = crossbeam_channel::bounded(1);
             scope.spawn(move || sender.send(talk(input, output, format, bytes)));
-            match receiver.recv_timeout(timeout) {
-                Ok(answer) => answer.map_err(|_| Lost::Broken),
-                Err(_) => {
-                    // Ends the pipes, and with them the thread above.
-                    let _ = child.kill();
-                    Err(Lost::Slow)
-                }
+            if let Ok(answer) = receiver.recv_timeout(timeout) {
+                return answer.map_err(|_| Lost::Broken);
             }
+            // Ends the pipes, and with them the thread above.
+            let _ = child.kill();
+            Err(Lost::Slow)
         })
     }
 
     /// Why it went away, in words for the person whose file it was.
-    fn last_words(mut self, format: Format) -> String {
+    fn last_words(mut self, seconds: u64) -> String {
         // A process that is dying has its status before its pipes close: this does not change it.
         let _ = self.child.kill();
         let status = self.child.wait().ok();
         let mut words = Vec::new();
         let _ = (&mut self.errors).take(2_048).read_to_end(&mut words);
-        describe(status, &String::from_utf8_lossy(&words), format)
+        describe(status, &String::from_utf8_lossy(&words), seconds)
     }
 }
 
-fn describe(status: Option<ExitStatus>, words: &str, format: Format) -> String {
+fn describe(status: Option<ExitStatus>, words: &str, seconds: u64) -> String {
     let signal = status.and_then(|status| status.signal());
     let cpu = rustix::process::Signal::XCPU.as_raw();
     if words.contains("overflowed its stack") {
@@ -188,7 +190,6 @@ fn describe(status: Option<ExitStatus>, words: &str, format: Format) -> String {
         let gib = MEMORY_BYTES >> 30;
         format!("the parser needs more than {gib} GiB of memory")
     } else if signal == Some(cpu) {
-        let seconds = limits::processor_seconds(format);
         format!("the parser took more than {seconds} s of processor time")
     } else if let Some(signal) = signal {
         format!("the parser crashed (signal {signal})")

@@ -22,20 +22,33 @@ pub const fn file_bytes(format: Format) -> u64 {
     }
 }
 
-/// Most processor time for one document, in seconds. On the machine the project is built on, these
-/// are many times what real documents of the largest size take.
+/// Most processor time for one document of `bytes`, in seconds: ten times and more what real
+/// documents take, and little for a small one that is made to take long (the HTML parser is
+/// quadratic in the depth of a page, for one).
 #[must_use]
-pub const fn processor_seconds(format: Format) -> u64 {
+pub const fn processor_seconds(format: Format, bytes: u64) -> u64 {
+    let mib = bytes >> 20;
     match format {
-        Format::Markdown | Format::Text | Format::Html => 20,
-        Format::Pdf => 120,
+        Format::Markdown | Format::Text | Format::Html => 3 + mib,
+        Format::Pdf => {
+            let seconds = 20 + 10 * mib;
+            if seconds < PDF_SECONDS {
+                seconds
+            } else {
+                PDF_SECONDS
+            }
+        }
     }
 }
 
-/// Most time for one document by the clock, on a machine that is busy.
+/// Most processor time for any PDF, in seconds.
+const PDF_SECONDS: u64 = 300;
+
+/// Most time for one document of `bytes` by the clock: for a parser that waits for ever. One that
+/// works for ever is stopped by its processor time, also on a busy machine.
 #[must_use]
-pub const fn wall_time(format: Format) -> Duration {
-    Duration::from_secs(processor_seconds(format) * 2)
+pub const fn wall_time(format: Format, bytes: u64) -> Duration {
+    Duration::from_secs(30 + 10 * processor_seconds(format, bytes))
 }
 
 pub(super) fn check(format: Format, bytes: u64) -> Result<(), ExtractError> {

@@ -59,7 +59,7 @@ fn restrict() -> io::Result<()> {
 
 fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     while let Some((format, bytes)) = read_request(&mut input)? {
-        allow_processor_time(format)?;
+        allow_processor_time(limits::processor_seconds(format, bytes.len() as u64))?;
         let answer = catch_unwind(AssertUnwindSafe(|| extract(format, &bytes)));
         let answer = answer.unwrap_or_else(|panic| {
             let message = panic
@@ -81,12 +81,12 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the process use its format's time from now on; beyond it the kernel ends the process.
-fn allow_processor_time(format: Format) -> io::Result<()> {
+/// Lets the process use so much time from now on; beyond it the kernel ends the process.
+fn allow_processor_time(seconds: u64) -> io::Result<()> {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let used = u64::try_from(used.tv_sec).unwrap_or(0);
     let limit = Rlimit {
-        current: Some(used + limits::processor_seconds(format) + 1),
+        current: Some(used + seconds + 1),
         maximum: None,
     };
     Ok(setrlimit(Resource::Cpu, limit)?)

@@ -1,2 +1,3 @@
 //! End-to-end tests: one binary, one module a subject.
 mod architecture;
+mod extract;

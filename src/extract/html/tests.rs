@@ -90,3 +90,15 @@ fn characters_and_entities() {
         owned(&[(Paragraph, "a < b & c\u{a0}d")])
     );
 }
+
+#[test]
+fn the_title_is_without_the_name_of_the_site() {
+    let title = |page: &str| read(page).title;
+    let guide = Some("Guide".to_owned());
+    assert_eq!(title("<title>Guide - Site</title><h2>Guide</h2>x"), guide);
+    assert_eq!(title("<h1>§Guide</h1>x"), guide);
+    assert_eq!(
+        title("<title>Site: all</title><h1>Guide</h1>x").as_deref(),
+        Some("Site: all")
+    );
+}

@@ -152,7 +152,7 @@ impl Walk {
             return;
         }
         if let BlockKind::Heading(level) = self.kind {
-            let text = one_line(text.trim_end_matches(['¶', '#', '§']));
+            let text = one_line(text.trim_matches(['¶', '#', '§']));
             self.push(BlockKind::Heading(level), text);
         } else if let Some(marker) = self.marker.take() {
             self.push(BlockKind::ListItem, marker + &text);

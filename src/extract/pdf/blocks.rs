@@ -6,7 +6,10 @@ use crate::sentences::is_item;
 use std::collections::{HashMap, HashSet};
 
 /// A line this much larger than the body is a heading.
-const HEADING_SIZE: f32 = 1.1;
+const HEADING_SIZE: f32 = 1.15;
+
+/// A bold line this much larger than the body is one too.
+const BOLD_HEADING_SIZE: f32 = 1.05;
 
 /// Longest heading, in characters and lines.
 const HEADING_CHARS: usize = 200;
@@ -25,6 +28,7 @@ pub(super) fn of_pages(pages: &[Vec<Line>]) -> Vec<Block> {
         blocks: Vec::new(),
         open: Vec::new(),
         page: 0,
+        last_page: 0,
         kind: BlockKind::Paragraph,
     };
     for (index, page) in pages.iter().enumerate() {
@@ -95,7 +99,7 @@ impl Style {
                 || on_pages.get(&size).is_some_and(|&count| count > 1)
         };
         let is_heading = |size: u32, count: usize| {
-            f32::from(to_u16(size)) >= f32::from(to_u16(body)) * HEADING_SIZE
+            f32::from(to_u16(size)) >= f32::from(to_u16(body)) * BOLD_HEADING_SIZE
                 && ratio(count, total) <= HEADING_SHARE
         };
         let mut headings: Vec<u32> = lines
@@ -114,11 +118,16 @@ impl Style {
     /// The level of a line that looks like a heading.
     fn level(&self, line: &Line) -> Option<u8> {
         let letters = line.text.chars().filter(|c| c.is_alphabetic()).count();
-        if letters < 2 || line.fixed || line.text.chars().count() > HEADING_CHARS {
+        // An ellipsis leads to the page number in a table of contents.
+        let contents = line.text.contains(" …") && line.text.ends_with(|c: char| c.is_numeric());
+        let long = line.text.chars().count() > HEADING_CHARS;
+        if letters < 2 || line.fixed || long || contents {
             return None;
         }
         let size = halves(line.size);
-        if let Some(rank) = self.headings.iter().position(|&heading| heading == size) {
+        let large = f32::from(to_u16(size)) >= f32::from(to_u16(self.body)) * HEADING_SIZE;
+        let rank = self.headings.iter().position(|&heading| heading == size);
+        if let Some(rank) = rank.filter(|_| large || line.bold) {
             return Some(u8::try_from(rank + 1).unwrap_or(6).min(6));
         }
         let as_body = size.abs_diff(self.body) <= 1;
@@ -150,13 +159,16 @@ struct Builder<'a> {
     open: Vec<&'a Line>,
     /// The page on which it began.
     page: usize,
+    /// The page of the line before.
+    last_page: usize,
     kind: BlockKind,
 }
 
 impl<'a> Builder<'a> {
     fn line(&mut self, line: &'a Line, page: usize) {
         let kind = self.kind_of(line);
-        if self.open.is_empty() || !self.goes_on(line, kind) {
+        let turned = std::mem::replace(&mut self.last_page, page) != page;
+        if self.open.is_empty() || !self.goes_on(line, kind, turned) {
             self.close();
             self.page = page;
             self.kind = kind;
@@ -176,8 +188,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether `line` is part of the block that is being read.
-    fn goes_on(&self, line: &Line, kind: BlockKind) -> bool {
+    /// Whether `line`, perhaps on a new page, is part of the block that is being read.
+    fn goes_on(&self, line: &Line, kind: BlockKind, turned: bool) -> bool {
         let (Some(last), Some(first)) = (self.open.last(), self.open.first()) else {
             return false;
         };
@@ -186,16 +198,16 @@ impl<'a> Builder<'a> {
         }
         let size = line.size.max(last.size);
         let gap = last.y - line.y;
-        let near = gap > -size * 0.5 && gap <= size * self.style.leading * 1.3;
+        let near = !turned && gap > size * 0.3 && gap <= size * self.style.leading * 1.3;
         match (self.kind, kind) {
             (BlockKind::Heading(a), BlockKind::Heading(b)) => {
                 let lines = self.open.len() < 4;
                 a == b && lines && near && !is_numbered(&line.text)
             }
-            (BlockKind::Code, BlockKind::Code) => gap > -size && gap <= size * 3.5,
+            (BlockKind::Code, BlockKind::Code) => !turned && gap > -size && gap <= size * 3.5,
             (BlockKind::Paragraph | BlockKind::ListItem, BlockKind::Paragraph) => {
                 if last.size == 0.0 {
-                    return true;
+                    return !turned;
                 }
                 if halves(last.size).abs_diff(halves(line.size)) > 1 {
                     return false;
@@ -203,7 +215,7 @@ impl<'a> Builder<'a> {
                 if near {
                     self.same_paragraph(line, last, first)
                 } else {
-                    flows_over(last, line, gap)
+                    (turned || gap <= size * 0.3) && flows_over(last, line)
                 }
             }
             _ => false,
@@ -213,7 +225,11 @@ impl<'a> Builder<'a> {
     /// Whether a line right below is no new paragraph: not indented, and no short line before it.
     fn same_paragraph(&self, line: &Line, last: &Line, first: &Line) -> bool {
         let em = line.size;
-        let left = if self.open.len() > 1 { last.left } else { first.left };
+        let left = if self.open.len() > 1 {
+            last.left
+        } else {
+            first.left
+        };
         let indented = line.left - left;
         let widest = self.open.iter().map(|l| l.right).fold(line.right, f32::max);
         let last_is_short = last.right < widest - (widest - left) * 0.2;
@@ -247,23 +263,28 @@ impl<'a> Builder<'a> {
 }
 
 /// Whether a paragraph goes on in the next column or on the next page.
-fn flows_over(last: &Line, line: &Line, gap: f32) -> bool {
-    let jumps = gap < 0.0;
+fn flows_over(last: &Line, line: &Line) -> bool {
     let unfinished = last.text.ends_with('-') || !ends_sentence(&last.text);
-    let continues = line.text.starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit());
-    jumps && unfinished && continues
+    let continues = line
+        .text
+        .starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit());
+    unfinished && continues
 }
 
 fn ends_sentence(text: &str) -> bool {
-    let text = text.trim_end_matches(|c: char| matches!(c, ')' | ']' | '”' | '"' | '’') || c.is_ascii_digit());
+    let text = text
+        .trim_end_matches(|c: char| matches!(c, ')' | ']' | '”' | '"' | '’') || c.is_ascii_digit());
     text.ends_with(['.', '!', '?', ':', ';', '。'])
 }
 
 fn is_bullet(text: &str) -> bool {
     let mut chars = text.chars();
-    let bullet = chars
-        .next()
-        .is_some_and(|c| matches!(c, '•' | '◦' | '▪' | '■' | '●' | '○' | '‣' | '∙' | '·' | '–' | '—'));
+    let bullet = chars.next().is_some_and(|c| {
+        matches!(
+            c,
+            '•' | '◦' | '▪' | '■' | '●' | '○' | '‣' | '∙' | '·' | '–' | '—'
+        )
+    });
     bullet && chars.next() == Some(' ')
 }
 
@@ -284,9 +305,7 @@ fn joined(lines: &[&Line]) -> String {
             text.push_str(line);
             continue;
         }
-        if text.ends_with('\u{ad}') {
-            text.pop();
-        } else if divides_word(&text, line) {
+        if text.ends_with('\u{ad}') || divides_word(&text, line) {
             text.pop();
         } else if !text.ends_with(['-', '/']) || text.ends_with(" -") {
             text.push(' ');
@@ -311,7 +330,10 @@ fn divides_word(text: &str, next: &str) -> bool {
 
 /// Lines of fixed width with their indentation, in a fence.
 fn listing(lines: &[&Line]) -> String {
-    let left = lines.iter().map(|line| line.left).fold(f32::INFINITY, f32::min);
+    let left = lines
+        .iter()
+        .map(|line| line.left)
+        .fold(f32::INFINITY, f32::min);
     let mut text = String::from("```\n");
     for line in lines {
         let columns = ((line.left - left) / (line.size.max(1.0) * 0.6)).round();

@@ -97,7 +97,9 @@ fn number_offset(pages: &[Vec<Line>]) -> Option<i64> {
             *seen.entry(offset).or_default() += 1;
         }
     }
-    let most = seen.into_iter().max_by_key(|&(offset, count)| (count, offset))?;
+    let most = seen
+        .into_iter()
+        .max_by_key(|&(offset, count)| (count, offset))?;
     (most.1 >= PAGES_MIN).then_some(most.0)
 }
 

@@ -204,9 +204,17 @@ impl Open {
 
 fn is_fixed_width(font: &str) -> bool {
     let font = font.to_ascii_lowercase();
-    ["mono", "courier", "consol", "cmtt", "typewriter", "sftt", "ectt"]
-        .iter()
-        .any(|mark| font.contains(mark))
+    [
+        "mono",
+        "courier",
+        "consol",
+        "cmtt",
+        "typewriter",
+        "sftt",
+        "ectt",
+    ]
+    .iter()
+    .any(|mark| font.contains(mark))
 }
 
 /// Whether lines often jump up inside one column.
@@ -222,7 +230,10 @@ fn is_scrambled(lines: &[Line]) -> bool {
 }
 
 /// A share, for comparing with a threshold.
-#[expect(clippy::cast_precision_loss, reason = "counts of lines stay far below 2^23")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of lines stay far below 2^23"
+)]
 pub(super) fn ratio(part: usize, whole: usize) -> f32 {
     part as f32 / whole.max(1) as f32
 }

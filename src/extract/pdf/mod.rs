@@ -123,7 +123,9 @@ const FILE_ENDINGS: [&str; 9] = [
 fn stated_title(document: &PdfDocument) -> Option<String> {
     let info = document.trailer().as_dict()?.get("Info")?;
     let info = document.resolve_object(info).ok()?;
-    let title = document.resolve_object(info.as_dict()?.get("Title")?).ok()?;
+    let title = document
+        .resolve_object(info.as_dict()?.get("Title")?)
+        .ok()?;
     let title = pdf_oxide::optional_content::decode_pdf_text_string(title.as_string()?);
     let title = lines::clean(&title);
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -131,6 +133,7 @@ fn stated_title(document: &PdfDocument) -> Option<String> {
     let lower = title.to_lowercase();
     let leftover = lower.starts_with("untitled")
         || FILE_ENDINGS.iter().any(|ending| lower.ends_with(ending))
+        || (!title.contains(' ') && title.contains(|c: char| c.is_ascii_digit() || c == '_'))
         || title.chars().filter(|c| c.is_alphabetic()).count() < 3;
     (!leftover).then(|| title.to_owned())
 }
