@@ -1,0 +1,51 @@
+//! What one document may cost. Over a limit it is refused with a reason; it never takes the
+//! process down.
+
+use super::{ExtractError, Format};
+use std::time::Duration;
+
+/// Most text that one document may hold, in bytes: 30 times the King James Bible. Compressed
+/// formats can hold far more than their size.
+pub const TEXT_BYTES: usize = 128 << 20;
+
+/// Most pages of a PDF.
+pub const PAGES: usize = 20_000;
+
+/// Largest file that is read, in bytes, by format. The tree of an HTML page takes some 30 times
+/// the bytes of the page; a PDF is mostly pictures, which are not read.
+#[must_use]
+pub const fn file_bytes(format: Format) -> u64 {
+    match format {
+        Format::Markdown | Format::Text => 64 << 20,
+        Format::Html => 32 << 20,
+        Format::Pdf => 256 << 20,
+    }
+}
+
+/// Most processor time for one document, in seconds. On the machine the project is built on, these
+/// are many times what real documents of the largest size take.
+#[must_use]
+pub const fn processor_seconds(format: Format) -> u64 {
+    match format {
+        Format::Markdown | Format::Text | Format::Html => 20,
+        Format::Pdf => 120,
+    }
+}
+
+/// Most time for one document by the clock, on a machine that is busy.
+#[must_use]
+pub const fn wall_time(format: Format) -> Duration {
+    Duration::from_secs(processor_seconds(format) * 2)
+}
+
+pub(super) fn check(format: Format, bytes: u64) -> Result<(), ExtractError> {
+    let limit = file_bytes(format);
+    if bytes > limit {
+        return Err(ExtractError::TooLarge { bytes, limit });
+    }
+    Ok(())
+}
+
+pub(super) fn too_much_text() -> ExtractError {
+    ExtractError::Malformed(format!("its text is over {} MiB", TEXT_BYTES >> 20))
+}
