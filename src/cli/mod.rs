@@ -125,6 +125,9 @@ enum Verb {
     Status(status::StatusArgs),
     /// Show or check the configuration
     Config(config::ConfigArgs),
+    /// Takes text out of documents for another alfred, on stdin and stdout
+    #[command(name = crate::extract::Extractor::VERB, hide = true)]
+    ExtractWorker,
 }
 
 /// Runs the verb that `arguments` name.
@@ -148,6 +151,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Query(arguments) => query::run(&arguments, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
+        Verb::ExtractWorker => {
+            crate::extract::worker::run(std::io::stdin(), std::io::stdout())
+                .map_err(|error| Failure::failed("the worker's pipe broke").because(error))
+        }
     }
 }
 
