@@ -6,6 +6,7 @@ mod ingest;
 mod output;
 mod progress;
 mod query;
+mod remote;
 mod serve;
 mod status;
 mod wiring;

@@ -15,16 +15,34 @@ fn explains(done: &Done, code: i32, what: &str, hint: &str) {
 #[test]
 fn usage_is_exit_2_with_a_hint() {
     let home = Home::new();
-    explains(&home.alfred(&["sreve"]), 2, "unrecognized subcommand 'sreve'", "serve");
+    explains(
+        &home.alfred(&["sreve"]),
+        2,
+        "unrecognized subcommand 'sreve'",
+        "serve",
+    );
     explains(&home.alfred(&[]), 2, "subcommand", "--help");
-    explains(&home.alfred(&["ingest", "missing.md"]), 2, "missing.md", "--root");
-    explains(&home.alfred(&["ingest", "s3://bucket/docs"]), 2, "s3://bucket/docs", "");
+    explains(
+        &home.alfred(&["ingest", "missing.md"]),
+        2,
+        "missing.md",
+        "--root",
+    );
+    explains(
+        &home.alfred(&["ingest", "s3://bucket/docs"]),
+        2,
+        "s3://bucket/docs",
+        "",
+    );
     for top_k in ["0", "-1", "101", "three"] {
         let done = home.alfred(&["query", "x", "--top-k", top_k]);
         assert_eq!(done.code, 2, "{top_k}: {}", done.stderr);
     }
     let done = home.alfred(&["query", "   "]);
-    assert!(done.code == 2 && done.stderr.contains("`query` must be 1 to 8192"), "{done:?}");
+    assert!(
+        done.code == 2 && done.stderr.contains("`query` must be 1 to 8192"),
+        "{done:?}"
+    );
 }
 
 #[test]
@@ -32,18 +50,37 @@ fn configuration_is_exit_78_and_names_the_key_and_file() {
     let home = Home::new();
     let file = home.write("alfred.toml", "[server]\nmax_inflight = 3\n");
     let done = home.alfred(&["serve", "--check"]);
-    explains(&done, 78, "unknown key `server.max_inflight` in ./alfred.toml", "max_in_flight");
+    explains(
+        &done,
+        78,
+        "unknown key `server.max_inflight` in ./alfred.toml",
+        "max_in_flight",
+    );
     std::fs::write(&file, "[server]\nlisten = [\"0.0.0.0:80\"]\n").unwrap();
-    explains(&home.alfred(&["serve", "--check"]), 78, "open to others", "allow_anonymous");
+    explains(
+        &home.alfred(&["serve", "--check"]),
+        78,
+        "open to others",
+        "allow_anonymous",
+    );
     std::fs::write(&file, "[server]\nlisten = [\"nowhere\"]\n").unwrap();
     let done = home.alfred(&["serve", "--check"]);
-    assert!(done.code == 78 && done.stderr.contains("nowhere"), "{done:?}");
+    assert!(
+        done.code == 78 && done.stderr.contains("nowhere"),
+        "{done:?}"
+    );
     std::fs::write(&file, "[log]\nlevel = \"debug\"\n").unwrap();
     home.alfred(&["serve", "--check"]).expect(0);
     home.alfred(&["config", "check"]).expect(0);
     let shown = home.alfred(&["config", "show"]).expect(0).stdout;
-    let line = shown.lines().find(|line| line.starts_with("log.level")).unwrap();
-    assert!(line.contains("\"debug\"") && line.ends_with("# ./alfred.toml"), "{line}");
+    let line = shown
+        .lines()
+        .find(|line| line.starts_with("log.level"))
+        .unwrap();
+    assert!(
+        line.contains("\"debug\"") && line.ends_with("# ./alfred.toml"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -52,7 +89,12 @@ fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let done = home.alfred(&["serve", "--listen", &address]);
-    explains(&done, 1, &format!("cannot listen on {address}"), "another process has the port");
+    explains(
+        &done,
+        1,
+        &format!("cannot listen on {address}"),
+        "another process has the port",
+    );
 }
 
 #[test]
@@ -100,14 +142,20 @@ fn every_verb_has_help_with_an_example() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|verb| *verb != "help")
         .collect();
-    for wanted in
-        ["serve", "ingest", "query", "soak", "report", "runs", "config", "model", "status", "store"]
-    {
+    for wanted in [
+        "serve", "ingest", "query", "soak", "report", "runs", "config", "model", "status", "store",
+    ] {
         assert!(verbs.contains(&wanted), "{wanted} in {verbs:?}");
     }
     for verb in verbs {
         let help = home.alfred(&[verb, "--help"]).expect(0).stdout;
-        assert!(help.contains("Example") && help.contains("--config"), "{verb}: {help}");
-        assert!(help.lines().all(|line| line.chars().count() <= 100), "{verb}: {help}");
+        assert!(
+            help.contains("Example") && help.contains("--config"),
+            "{verb}: {help}"
+        );
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 100),
+            "{verb}: {help}"
+        );
     }
 }

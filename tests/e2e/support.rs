@@ -27,7 +27,11 @@ impl Done {
 
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self
     }
 }
@@ -85,12 +89,19 @@ impl Home {
 
 /// The folder that holds the test's model; `scripts/test` puts it there.
 pub(crate) fn models_dir() -> PathBuf {
-    let cache = std::env::var_os("ALFRED_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-        let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
-        std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("alfred")
-    });
+    let cache = std::env::var_os("ALFRED_CACHE")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
+            std::env::var_os("XDG_CACHE_HOME")
+                .map_or_else(home, PathBuf::from)
+                .join("alfred")
+        });
     let models = cache.join("models");
-    assert!(models.join("all-MiniLM-L6-v2/model.json").exists(), "run scripts/model first");
+    assert!(
+        models.join("all-MiniLM-L6-v2/model.json").exists(),
+        "run scripts/model first"
+    );
     models
 }
 
@@ -157,7 +168,12 @@ impl Daemon {
                 copy.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        Self { child, endpoint: url.parse().unwrap(), url, log }
+        Self {
+            child,
+            endpoint: url.parse().unwrap(),
+            url,
+            log,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -171,12 +187,20 @@ impl Daemon {
 
     /// Status and JSON body of one request.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let mut outgoing = Outgoing { method: method.parse().unwrap(), ..Outgoing::default() };
+        let mut outgoing = Outgoing {
+            method: method.parse().unwrap(),
+            ..Outgoing::default()
+        };
         if let Some(body) = body {
             outgoing.body = body.to_string().into();
-            outgoing.headers.insert("content-type", "application/json".parse().unwrap());
+            outgoing
+                .headers
+                .insert("content-type", "application/json".parse().unwrap());
         }
-        let limits = Limits { timeout: PATIENCE, max_response_bytes: 64 << 20 };
+        let limits = Limits {
+            timeout: PATIENCE,
+            max_response_bytes: 64 << 20,
+        };
         let response = request_blocking(&self.endpoint.at(path), outgoing, limits).unwrap();
         let body = serde_json::from_slice(&response.body).unwrap_or_default();
         (response.status.as_u16(), body)
@@ -213,7 +237,10 @@ pub(crate) fn eventually<T>(patience: Duration, mut check: impl FnMut() -> Optio
         if let Some(value) = check() {
             return value;
         }
-        assert!(SystemClock.monotonic() < deadline, "not within {patience:?}");
+        assert!(
+            SystemClock.monotonic() < deadline,
+            "not within {patience:?}"
+        );
         SystemClock.sleep(Duration::from_millis(20));
     }
 }
