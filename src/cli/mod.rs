@@ -1,5 +1,9 @@
 //! argv to a verb: clap types and one file a verb; wiring only.
 
+pub mod report;
+pub mod runs;
+pub mod soak;
+
 use crate::failure::Failure;
 
 /// What every verb gets besides its own arguments.

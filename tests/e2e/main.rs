@@ -1,1 +1,4 @@
 //! End-to-end tests: one binary, one module a subject.
+
+mod soak;
+mod soak_target;
