@@ -3,4 +3,6 @@
 mod architecture;
 mod corpus;
 mod mistakes;
+mod soak;
+mod soak_target;
 mod support;
