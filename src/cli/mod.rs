@@ -6,7 +6,11 @@ mod ingest;
 mod output;
 mod progress;
 mod query;
+mod remote;
+pub mod report;
+pub mod runs;
 mod serve;
+pub mod soak;
 mod status;
 mod wiring;
 
@@ -121,10 +125,19 @@ enum Verb {
     Ingest(ingest::IngestArgs),
     /// Ask one question
     Query(query::QueryArgs),
+    /// Send requests on a schedule, measure from when each was due, and judge
+    Soak(Box<soak::SoakArgs>),
+    /// Report on recorded runs
+    Report(report::ReportArgs),
+    /// List recorded runs with their verdicts
+    Runs(runs::RunsArgs),
     /// What the running daemon says of itself
     Status(status::StatusArgs),
     /// Show or check the configuration
     Config(config::ConfigArgs),
+    /// Takes text out of documents for another alfred, on stdin and stdout
+    #[command(name = crate::extract::Extractor::VERB, hide = true)]
+    ExtractWorker,
 }
 
 /// Runs the verb that `arguments` name.
@@ -146,8 +159,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Serve(arguments) => serve::run(&arguments, &context),
         Verb::Ingest(arguments) => ingest::run(&arguments, &context),
         Verb::Query(arguments) => query::run(&arguments, &context),
+        Verb::Soak(arguments) => soak::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Report(arguments) => report::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Runs(arguments) => runs::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
+        Verb::ExtractWorker => {
+            crate::extract::worker::run(std::io::stdin(), std::io::stdout())
+                .map_err(|error| Failure::failed("the worker's pipe broke").because(error))
+        }
     }
 }
 

@@ -69,16 +69,17 @@ pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
             overlap_tokens: limits.overlap_tokens,
         },
         batch: limits.batch,
-        extract: extractor()?,
+        extract: extractor(),
         embedder,
         repo,
     };
     Ok(Parts { searcher: Arc::new(searcher), ingester: Arc::new(ingester) })
 }
 
-/// Takes text out of files.
-fn extractor() -> Result<Arc<crate::ingest::Extract>, Failure> {
-    Ok(Arc::new(crate::extract::extract))
+/// Takes text out of files, in worker processes that a bad file may crash.
+pub(super) fn extractor() -> Arc<crate::ingest::Extract> {
+    let extractor = crate::extract::Extractor::of_this_program();
+    Arc::new(move |format, bytes: &[u8]| extractor.extract(format, bytes))
 }
 
 /// A store's error as a failure with its hint.

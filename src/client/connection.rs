@@ -157,6 +157,10 @@ async fn read_body(
     if length > limits.keep_bytes {
         return Ok((None, length));
     }
-    let kept = if rest.is_empty() { first } else { rest.freeze() };
+    let kept = if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    };
     Ok((Some(kept), length))
 }

@@ -64,9 +64,14 @@ pub enum ClientError {
 impl ClientError {
     pub(super) fn connect(endpoint: &impl std::fmt::Display, source: io::Error) -> Self {
         use rustix::io::Errno;
-        let exhausted = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS]
-            .iter()
-            .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()));
+        let exhausted = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::ADDRNOTAVAIL,
+            Errno::NOBUFS,
+        ]
+        .iter()
+        .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()));
         if exhausted {
             return Self::Local { source };
         }

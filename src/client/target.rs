@@ -88,7 +88,10 @@ impl FromStr for Target {
             return unix(text, rest);
         }
         if text.starts_with("https://") {
-            return Err(refuse(text, "https is not supported yet; use http:// or unix:"));
+            return Err(refuse(
+                text,
+                "https is not supported yet; use http:// or unix:",
+            ));
         }
         if !text.starts_with("http://") {
             return Err(refuse(text, "it must begin with http:// or unix:/"));
@@ -103,7 +106,10 @@ fn unix(text: &str, rest: &str) -> Result<Target, ClientError> {
         None => (rest, "/".to_owned()),
     };
     if !socket.starts_with('/') || socket.len() < 2 {
-        return Err(refuse(text, "the socket must be an absolute path, as unix:/run/x.sock"));
+        return Err(refuse(
+            text,
+            "the socket must be an absolute path, as unix:/run/x.sock",
+        ));
     }
     check_path(text, &path)?;
     Ok(Endpoint::Unix(PathBuf::from(socket)).at(path))
@@ -118,7 +124,10 @@ fn http(text: &str) -> Result<Target, ClientError> {
         .authority()
         .ok_or_else(|| refuse(text, "it names no host"))?;
     if authority.as_str().contains('@') {
-        return Err(refuse(text, "it holds a user name; send an Authorization header instead"));
+        return Err(refuse(
+            text,
+            "it holds a user name; send an Authorization header instead",
+        ));
     }
     let host = authority.host().trim_matches(['[', ']']).to_owned();
     if host.is_empty() {
@@ -163,10 +172,16 @@ mod tests {
         let tcp = target("http://127.0.0.1:8080/v1/query?a=1");
         assert_eq!(tcp.endpoint.authority(), "127.0.0.1:8080");
         assert_eq!(tcp.path, "/v1/query?a=1");
-        assert_eq!(target("http://example.org").to_string(), "http://example.org:80/");
+        assert_eq!(
+            target("http://example.org").to_string(),
+            "http://example.org:80/"
+        );
         assert_eq!(target("http://[::1]:9/x").to_string(), "http://[::1]:9/x");
         let unix = target("unix:/run/alfred/alfred.sock:/v1/query");
-        assert_eq!(unix.endpoint, Endpoint::Unix("/run/alfred/alfred.sock".into()));
+        assert_eq!(
+            unix.endpoint,
+            Endpoint::Unix("/run/alfred/alfred.sock".into())
+        );
         assert_eq!(unix.path, "/v1/query");
         assert_eq!(target("unix:/run/a.sock").path, "/");
         for text in ["http://127.0.0.1:8080/v1/query", "unix:/a.sock:/b"] {

@@ -173,6 +173,7 @@ impl From<IngestError> for Problem {
             IngestError::Limit(error) => error.into(),
             IngestError::Embed(error) => error.into(),
             IngestError::Store(error) => error.into(),
+            IngestError::Daemon(_) => Self::dependency("internal", "another daemon failed", &error),
             IngestError::Extract(reason) => Self::field("content", format!("`content`: {reason}")),
         }
     }

@@ -1,6 +1,7 @@
 //! Documents into the store: extract → chunk → plan → embed in batches → one transaction a document.
 
 pub mod files;
+mod local;
 pub mod pipeline;
 pub mod plan;
 
@@ -236,6 +237,9 @@ pub enum IngestError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The daemon that was handed the document refused it, or went away.
+    #[error("{0}")]
+    Daemon(String),
 }
 
 impl IngestError {
