@@ -5,7 +5,7 @@ use tokenizers::Tokenizer;
 /// The tokenizer of one model.
 pub(super) struct Tokens {
     tokenizer: Tokenizer,
-    max_tokens: usize,
+    limit: usize,
     /// The special token before and the one after a text.
     around: [i32; 2],
 }
@@ -22,7 +22,7 @@ impl Tokens {
         let around = special_tokens(&tokenizer)?;
         Ok(Self {
             tokenizer,
-            max_tokens,
+            limit: max_tokens,
             around,
         })
     }
@@ -41,7 +41,7 @@ impl Tokens {
         let kept = encoding
             .get_ids()
             .iter()
-            .take(self.max_tokens - self.around.len());
+            .take(self.limit - self.around.len());
         let mut ids = Vec::with_capacity(kept.len() + self.around.len());
         ids.push(self.around[0]);
         for id in kept {
