@@ -258,3 +258,67 @@ impl<'a> Bar<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embed::testing::model_dir;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        model: ModelArgs,
+    }
+
+    fn run_line(line: &str, root: &Path) -> Outcome {
+        let words = std::iter::once("model").chain(line.split(' '));
+        let args = Line::try_parse_from(words).unwrap().model;
+        let paths = ModelPaths::standard(Some(root.to_owned()), None);
+        run(&args, &Context { json: true }, &paths)
+    }
+
+    #[test]
+    fn pulls_from_a_folder_verifies_and_lists() {
+        let root = tempfile::tempdir().unwrap();
+        run_line(
+            &format!("pull --from {}", model_dir().display()),
+            root.path(),
+        )
+        .unwrap();
+        run_line("verify", root.path()).unwrap();
+        run_line("list", root.path()).unwrap();
+        // A sound model in place needs no hub.
+        run_line("pull --hub http://127.0.0.1:9", root.path()).unwrap();
+        let graph = root.path().join(DEFAULT_MODEL).join("model.onnx");
+        let mut bytes = std::fs::read(&graph).unwrap();
+        bytes[50_000_000] ^= 4;
+        std::fs::write(&graph, bytes).unwrap();
+        let text = run_line("verify", root.path()).unwrap_err().render();
+        assert!(text.contains("model.onnx is damaged"), "{text}");
+        assert!(
+            text.contains("hint: run `alfred model pull all-MiniLM-L6-v2`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_missing_model_is_named_with_the_command_that_gets_it() {
+        let root = tempfile::tempdir().unwrap();
+        let text = run_line("verify", root.path()).unwrap_err().render();
+        assert!(
+            text.starts_with("error: the model all-MiniLM-L6-v2 is not sound: "),
+            "{text}"
+        );
+        assert!(text.contains("not found; searched"), "{text}");
+        assert!(text.contains("hint: run `alfred model pull"), "{text}");
+        let text = run_line("pull --hub http://127.0.0.1:9", root.path())
+            .unwrap_err()
+            .render();
+        assert!(text.contains("cannot reach http://127.0.0.1:9/"), "{text}");
+        assert!(
+            text.contains("hint: ") && text.contains("--from PATH"),
+            "{text}"
+        );
+    }
+}
