@@ -12,6 +12,9 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Hits of the cache that are timed.
+const HITS: u32 = 1_000_000;
+
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
@@ -35,15 +38,13 @@ fn main() -> Result<(), Failure> {
                         .sum::<usize>(),
                 )
             })?;
-            let rate = text.len() as f64 / 1e3 / ms;
-            writeln!(out, "{tokens} tokens, {rate:.2} MB/s")?;
+            writeln!(out, "{} bytes, {tokens} tokens, {ms:.1} ms", text.len())?;
         }
         [dir, "cache"] => {
             let cache = CachedEmbedder::new(Arc::new(LocalModel::open(Path::new(dir), 1)?), 100);
             let text = "How do I upgrade the Helm chart?";
             cache.embed_query(text)?;
-            const HITS: u32 = 1_000_000;
-            let (_, ms) = timed(|| (0..HITS).try_for_each(|_| cache.embed_query(text).map(drop)))?;
+            let ((), ms) = timed(|| (0..HITS).try_for_each(|_| cache.embed_query(text).map(drop)))?;
             writeln!(out, "{:.2} us a hit", ms * 1e3 / f64::from(HITS))?;
         }
         _ => return Err("usage: embed_bench MODEL_DIR open|serve|tokens FILE|cache".into()),
@@ -73,7 +74,7 @@ fn serve(dir: &str, out: &mut impl Write) -> Result<(), Failure> {
         let mut times = Vec::new();
         for _ in 0..count {
             let (embedded, ms) = timed(|| model.embed(&texts))?;
-            assert_eq!(embedded.tokens as usize, tokens * texts.len());
+            assert_eq!(embedded.tokens, u64::try_from(tokens * texts.len())?);
             times.push(format!("{ms:.4}"));
         }
         writeln!(out, "{}", times.join(" "))?;

@@ -3,6 +3,7 @@
 mod config;
 mod daemon;
 mod ingest;
+pub mod model;
 mod output;
 mod progress;
 mod query;
@@ -131,6 +132,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// List recorded runs with their verdicts
     Runs(runs::RunsArgs),
+    /// Put a local embedding model in place, check it, or list those that are there
+    Model(model::ModelArgs),
     /// What the running daemon says of itself
     Status(status::StatusArgs),
     /// Show or check the configuration
@@ -162,6 +165,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Soak(arguments) => soak::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Report(arguments) => report::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Runs(arguments) => runs::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Model(arguments) => {
+            model::run(&arguments, &context, &wiring::model_paths(&context.config()?))
+        }
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
         Verb::ExtractWorker => {

@@ -203,7 +203,10 @@ mod tests {
                     problem: "asked to".to_owned(),
                 });
             }
-            let vector = |text: &&str| Embedding::normalised(vec![1.0, text.len() as f32]);
+            let vector = |text: &&str| {
+                let length = u16::try_from(text.len()).unwrap();
+                Embedding::normalised(vec![1.0, f32::from(length)])
+            };
             Ok(Embedded {
                 vectors: texts.iter().map(vector).collect::<Result<_, _>>().unwrap(),
                 tokens: 7,

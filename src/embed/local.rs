@@ -221,11 +221,8 @@ mod tests {
         std::thread::scope(|scope| {
             for caller in 0..16 {
                 let (text, expected) = (texts[caller % 2], &expected[caller % 2]);
-                scope.spawn(move || {
-                    for _ in 0..5 {
-                        assert_eq!(&model().embed(&[text]).unwrap().vectors, expected);
-                    }
-                });
+                let check = move |_| assert_eq!(&model().embed(&[text]).unwrap().vectors, expected);
+                scope.spawn(move || (0..5).for_each(check));
             }
         });
     }

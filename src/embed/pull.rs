@@ -408,3 +408,6 @@ impl PullError {
         Some(hint.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

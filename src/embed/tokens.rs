@@ -1,13 +1,22 @@
 //! Text to token ids, and the number of tokens of a text.
 
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 use tokenizers::Tokenizer;
+
+/// Most words whose number of tokens is remembered: some 5 MB, more than most corpora have.
+const WORDS_MAX: usize = 50_000;
+/// Longest word that is remembered, in bytes.
+const WORD_MAX_BYTES: usize = 32;
 
 /// The tokenizer of one model.
 pub(super) struct Tokens {
     tokenizer: Tokenizer,
-    max_tokens: usize,
+    limit: usize,
     /// The special token before and the one after a text.
     around: [i32; 2],
+    /// Tokens of words seen before: counting them again would take most of a chunker's time.
+    words: RwLock<HashMap<Box<str>, usize>>,
 }
 
 impl Tokens {
@@ -22,8 +31,9 @@ impl Tokens {
         let around = special_tokens(&tokenizer)?;
         Ok(Self {
             tokenizer,
-            max_tokens,
+            limit: max_tokens,
             around,
+            words: RwLock::default(),
         })
     }
 
@@ -41,7 +51,7 @@ impl Tokens {
         let kept = encoding
             .get_ids()
             .iter()
-            .take(self.max_tokens - self.around.len());
+            .take(self.limit - self.around.len());
         let mut ids = Vec::with_capacity(kept.len() + self.around.len());
         ids.push(self.around[0]);
         for id in kept {
@@ -51,10 +61,38 @@ impl Tokens {
         Ok(ids)
     }
 
-    /// Tokens of `text`, special tokens and the limit left aside.
+    /// Tokens of `text`, special tokens and the limit left aside: the sum over its words, since
+    /// the tokenizer never joins what one of these four characters separates. (Other white space
+    /// may be dropped by it, and then does join.)
     pub(super) fn count(&self, text: &str) -> usize {
+        let mut total = 0;
+        let mut new = Vec::new();
+        let words = self.words.read().unwrap_or_else(PoisonError::into_inner);
+        for word in text.split([' ', '\n', '\t', '\r']) {
+            match words.get(word) {
+                Some(count) => total += count,
+                None if word.is_empty() => {}
+                None => new.push(word),
+            }
+        }
+        let room = WORDS_MAX.saturating_sub(words.len());
+        drop(words);
+        let counted = new.into_iter().map(|word| (word, self.count_word(word)));
+        let counted: Vec<(&str, usize)> = counted.collect();
+        total += counted.iter().map(|(_, count)| count).sum::<usize>();
+        if room > 0 && !counted.is_empty() {
+            let mut words = self.words.write().unwrap_or_else(PoisonError::into_inner);
+            let kept = counted
+                .into_iter()
+                .filter(|(word, _)| word.len() <= WORD_MAX_BYTES);
+            words.extend(kept.take(room).map(|(word, count)| (word.into(), count)));
+        }
+        total
+    }
+
+    fn count_word(&self, word: &str) -> usize {
         self.tokenizer
-            .encode_fast(text, false)
+            .encode_fast(word, false)
             .map_or(0, |encoding| encoding.len())
     }
 }
