@@ -1,7 +1,7 @@
 //! One line a window, for spreadsheets and data frames.
 
 use super::Report;
-use crate::soak::tally::{PERCENTILE_NAMES, Series};
+use crate::soak::tally::{PERCENTILE_NAMES, Percentiles, Series};
 use std::fmt::Write as _;
 
 pub(super) fn report(report: &Report) -> String {
@@ -37,7 +37,7 @@ pub(super) fn report(report: &Report) -> String {
                 window.service_us,
                 window.lag_us,
             ];
-            for value in of_series.iter().flat_map(|p| p.values()) {
+            for value in of_series.iter().flat_map(Percentiles::values) {
                 let shown = value.map_or_else(String::new, |value| value.to_string());
                 let _ = write!(text, ",{shown}");
             }

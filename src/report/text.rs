@@ -123,11 +123,11 @@ fn percentile_table(text: &mut String, report: &Report, palette: &Palette) {
 fn facts(text: &mut String, report: &Report, palette: &Palette) {
     let verdict = &report.verdict;
     let counts = &verdict.counts;
+    text.push('\n');
     let mut fact = |name: &str, value: String| {
         let name = palette.quiet.apply_to(format!("{name:<10}"));
         let _ = writeln!(text, "{name} {value}");
     };
-    fact("", String::new());
     fact(
         "requests",
         format!(

@@ -462,7 +462,7 @@ fn check_window(window: Option<Duration>, duration: Duration) -> Result<Duration
 }
 
 fn check_timeout(timeout: Duration) -> Result<Duration, ScenarioError> {
-    let range = Duration::from_millis(1)..=Duration::from_secs(3_600);
+    let range = Duration::from_millis(1)..=Duration::from_hours(1);
     if range.contains(&timeout) {
         return Ok(timeout);
     }

@@ -213,6 +213,7 @@ fn mix(value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soak::units::float;
     use proptest::prelude::*;
 
     fn all(schedule: Schedule) -> Vec<u64> {
@@ -275,14 +276,14 @@ mod tests {
     fn poisson_gaps_follow_the_exponential_law() {
         let arrivals = Arrivals::Poisson { seed: 7 };
         let due = all(Schedule::new(rate(1_000.0), 200 * SECOND_NS, arrivals));
-        let mut gaps: Vec<f64> = due.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e6).collect();
+        let mut gaps: Vec<f64> = due.windows(2).map(|w| float(w[1] - w[0]) / 1e6).collect();
         gaps.sort_by(f64::total_cmp);
         // Kolmogorov-Smirnov against 1 - exp(-gap); 1.95/sqrt(n) is the 0.1 % point.
-        let n = gaps.len() as f64;
+        let n = float(gaps.len() as u64);
         let distance = gaps
             .iter()
             .enumerate()
-            .map(|(i, gap)| ((1.0 - (-gap).exp()) - i as f64 / n).abs())
+            .map(|(i, gap)| ((1.0 - (-gap).exp()) - float(i as u64) / n).abs())
             .fold(0.0, f64::max);
         assert!(distance < 1.95 / n.sqrt(), "{distance}");
         // Counts of a second vary as a Poisson law's do: variance near the mean.

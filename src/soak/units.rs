@@ -3,7 +3,7 @@
 //! Times are integer nanoseconds inside the schedule and integer microseconds in histograms; only
 //! what is shown or written for people and tools is a float.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -99,11 +99,11 @@ pub fn show_duration(duration: Duration) -> String {
         (whole / 60 % 60, "m"),
         (whole % 60, "s"),
     ];
-    parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect()
+    let said = parts.iter().filter(|(count, _)| *count > 0);
+    said.fold(String::new(), |mut text, (count, unit)| {
+        let _ = write!(text, "{count}{unit}");
+        text
+    })
 }
 
 /// A latency with three significant digits and its unit: `812 us`, `5.31 ms`, `3.50 s`.

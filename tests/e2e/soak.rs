@@ -1,8 +1,13 @@
 //! The gate, as a user runs it: `alfred soak` against servers that behave and misbehave.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
+)]
 
 use crate::soak_target::{Behaviour, TestTarget};
 use alfred::soak::run_folder;
 use alfred::soak::tally::{Series, value_at};
+use alfred::soak::units::milliseconds;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -130,16 +135,16 @@ fn p95_ms(verdict: &Value) -> f64 {
     verdict["response_ms"]["p95"].as_f64().unwrap()
 }
 
-/// Timing tests share the machine with whatever else runs: three attempts, all shown.
-fn within_three_attempts(mut attempt: impl FnMut(u32) -> Result<(), String>) {
+/// Timing tests share the machine with whatever else runs: a few attempts, all shown.
+fn within_attempts(mut attempt: impl FnMut(u32) -> Result<(), String>) {
     let mut problems = Vec::new();
-    for number in 0..3 {
+    for number in 0..4 {
         match attempt(number) {
             Ok(()) => return,
             Err(problem) => problems.push(problem),
         }
     }
-    panic!("{problems:#?}");
+    panic!("{}", problems.join("\n---\n"));
 }
 
 /// 100/s for 30 s are 3,000 due requests. The freeze of 5 s catches 500, due 10 ms apart, which
@@ -147,7 +152,7 @@ fn within_three_attempts(mut attempt: impl FnMut(u32) -> Result<(), String>) {
 #[test]
 fn a_freeze_that_others_miss_fails_with_the_true_p95() {
     let bench = Bench::new();
-    within_three_attempts(|number| {
+    within_attempts(|number| {
         let target = TestTarget::start(Behaviour::Freeze {
             delay: FIVE_MS,
             from: Duration::from_secs(10),
@@ -170,13 +175,13 @@ fn a_freeze_that_others_miss_fails_with_the_true_p95() {
 #[test]
 fn without_a_freeze_it_passes_with_the_targets_own_p95() {
     let bench = Bench::new();
-    within_three_attempts(|number| {
+    within_attempts(|number| {
         let target = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
-        let flags = "--qps 100 --duration 10s --window 1s --warmup 1s";
+        let flags = "--qps 100 --duration 6s --window 1s --warmup 1s";
         let ran = bench.soak(&format!("steady{number}"), &target.url(), flags);
-        ran.assert_sound(1_000);
+        ran.assert_sound(600);
         let own = target.own_latencies_ms();
-        assert_eq!(own.len(), 1_100, "the warm-up is sent and not counted");
+        assert_eq!(own.len(), 700, "the warm-up is sent and not counted");
         let own_p95 = own[own.len() * 95 / 100];
         let p95 = p95_ms(&ran.verdict());
         if ran.code == 0 && ran.last_line() == "PASS" && (p95 - own_p95).abs() < 1.0 {
@@ -199,9 +204,8 @@ fn a_target_that_refuses_is_a_connect_error_each_time() {
     ran.assert_sound(50);
     assert_eq!((ran.code, ran.last_line()), (99, "FAIL"));
     assert_eq!(ran.verdict()["errors_by_kind"]["connect"], 50);
-    assert_eq!(
-        p95_ms(&ran.verdict()).round(),
-        10_002.0,
+    assert!(
+        (10_000.0..10_010.0).contains(&p95_ms(&ran.verdict())),
         "a refusal counts as the timeout"
     );
 }
@@ -553,7 +557,7 @@ fn reports_come_from_the_folder_alone_and_merge_without_loss() {
     assert_eq!(merged["runs"].as_array().unwrap().len(), 2);
     let mut whole = run_folder::read(&one.run).unwrap().tally;
     whole.add(&run_folder::read(&two.run).unwrap().tally);
-    let p90 = value_at(whole.latencies.of(Series::Response), 0.9).unwrap() as f64 / 1e3;
+    let p90 = milliseconds(value_at(whole.latencies.of(Series::Response), 0.9).unwrap());
     assert_eq!(merged["response_ms"]["p90"], p90);
     let throughput = merged["throughput_per_s"].as_f64().unwrap();
     assert!((throughput - 60.0).abs() < 0.01, "{throughput}");

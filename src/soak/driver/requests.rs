@@ -29,7 +29,7 @@ const BATCH: usize = 64;
 
 pub(super) fn spawn(
     sender: Sender,
-    mut due: UnboundedReceiver<Admitted>,
+    due: UnboundedReceiver<Admitted>,
     finished: oneshot::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -41,19 +41,21 @@ pub(super) fn spawn(
             let sender = Arc::new(sender);
             runtime.block_on(async {
                 tokio::spawn(count_interrupts(Arc::clone(&sender.shared)));
-                tokio::spawn(async move {
-                    let mut batch = Vec::with_capacity(BATCH);
-                    while due.recv_many(&mut batch, BATCH).await > 0 {
-                        for admitted in batch.drain(..) {
-                            tokio::spawn(Arc::clone(&sender).perform(admitted.ticket));
-                        }
-                    }
-                });
+                tokio::spawn(send_all(sender, due));
                 // An error here is the sender being dropped, which is the signal.
                 let _ = finished.await;
             });
             runtime.shutdown_background();
         })
+}
+
+async fn send_all(sender: Arc<Sender>, mut due: UnboundedReceiver<Admitted>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while due.recv_many(&mut batch, BATCH).await > 0 {
+        for admitted in batch.drain(..) {
+            tokio::spawn(Arc::clone(&sender).perform(admitted.ticket));
+        }
+    }
 }
 
 async fn count_interrupts(shared: Arc<Shared>) {
