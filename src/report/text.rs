@@ -1,9 +1,9 @@
 //! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
 
 use super::Report;
+use crate::soak::latency::{PERCENTILE_NAMES, Series};
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::run_folder::RecordedRun;
-use crate::soak::tally::{PERCENTILE_NAMES, Series};
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{show_count, show_duration, show_latency_us};
 use console::Style;

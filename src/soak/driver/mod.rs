@@ -155,6 +155,14 @@ impl Driver {
         self.shared.ledger().in_flight()
     }
 
+    /// How long the oldest request in flight has been due.
+    #[must_use]
+    pub fn oldest_age_ns(&self) -> Option<u64> {
+        let now_ns = self.shared.now_ns();
+        let due_ns = self.shared.ledger().oldest_due_ns()?;
+        Some(now_ns.saturating_sub(due_ns))
+    }
+
     /// The run ends with the window it is in; at once, when it is still warming up.
     pub fn stop_after_this_window(&self) {
         let now_ns = self.shared.now_ns();
