@@ -205,8 +205,8 @@ impl Keeper {
             }
             match (seen, over) {
                 (2.., _) => return Ok(End::Aborted),
-                (1, true) => return Ok(End::Stopped),
-                (0, true) => return Ok(End::Planned),
+                (_, true) if driver.was_shortened() => return Ok(End::Stopped),
+                (_, true) => return Ok(End::Planned),
                 (_, false) => {}
             }
             watch.tick(&Progress {

@@ -14,6 +14,9 @@ use std::time::Duration;
 const DEFAULT_BODY: &str = r#"{"query": "{{query}}", "top_k": 3}"#;
 /// Shortest window: each costs two synced writes.
 const MIN_WINDOW: Duration = Duration::from_millis(100);
+/// Windows that may be open at once: a window stays open until its requests end, at worst by their
+/// timeout, and an open one costs under 1 MiB.
+const MAX_OPEN_WINDOWS: u32 = 100;
 /// Longest wait for requests in flight at the end; also bounded by the request timeout. A longer
 /// wait would let a dead target hold up the verdict, a shorter one would call answers of a slow but
 /// living one unfinished.
@@ -85,6 +88,9 @@ impl Scenario {
                 "name a file of one query a line with --queries FILE",
             ));
         }
+        let duration = check_duration(duration)?;
+        let window = check_window(settings.window, duration)?;
+        let timeout = settings.timeout.unwrap_or(Duration::from_secs(10));
         Ok(Self {
             name: clean_name(settings.name.as_deref().unwrap_or("soak")),
             target,
@@ -94,12 +100,12 @@ impl Scenario {
             queries: settings.queries,
             unique: settings.unique.unwrap_or(false),
             rate,
-            duration: check_duration(duration)?,
-            window: check_window(settings.window, duration)?,
+            duration,
+            window,
             warmup: settings.warmup.unwrap_or_default(),
             arrivals: settings.arrivals.unwrap_or_default(),
             seed: settings.seed.unwrap_or(1),
-            timeout: check_timeout(settings.timeout.unwrap_or(Duration::from_secs(10)))?,
+            timeout: check_timeout(timeout, window)?,
             max_in_flight: check_in_flight(settings.max_in_flight.unwrap_or(10_000))?,
             thresholds: settings.thresholds.unwrap_or_else(default_thresholds),
             expected_status: settings
@@ -222,13 +228,15 @@ fn check_window(window: Option<Duration>, duration: Duration) -> Result<Duration
     Ok(window)
 }
 
-fn check_timeout(timeout: Duration) -> Result<Duration, ScenarioError> {
-    let range = Duration::from_millis(1)..=Duration::from_hours(1);
+fn check_timeout(timeout: Duration, window: Duration) -> Result<Duration, ScenarioError> {
+    let longest = Duration::from_hours(1).min(window * MAX_OPEN_WINDOWS);
+    let range = Duration::from_millis(1)..=longest;
     if range.contains(&timeout) {
         return Ok(timeout);
     }
     Err(ScenarioError::Value(format!(
-        "the request timeout must be 1ms to 1h, got {}",
+        "the request timeout must be 1ms to {} (1h, or {MAX_OPEN_WINDOWS} windows), got {}",
+        show_duration(longest),
         show_duration(timeout)
     )))
 }
@@ -327,7 +335,8 @@ mod tests {
             ("duration = 60", "invalid type"),
             ("duration = \"0s\"", "at least 100ms"),
             ("window = \"2h\"", "whole duration"),
-            ("timeout = \"0s\"", "1ms to 1h"),
+            ("timeout = \"0s\"", "1ms to 50m"),
+            ("timeout = \"51m\"", "1ms to 50m"),
             ("max_in_flight = 0", "must be 1"),
             ("target = \"https://x/\"", "https is not supported yet"),
             ("expected_status = [99]", "not an HTTP status"),

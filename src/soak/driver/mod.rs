@@ -175,6 +175,13 @@ impl Driver {
         self.shared.end_ns.store(end_ns, Ordering::Relaxed);
     }
 
+    /// Whether [`Driver::stop_after_this_window`] took anything away.
+    #[must_use]
+    pub fn was_shortened(&self) -> bool {
+        let planned_ns = self.plan.measured_from_ns + self.plan.measured_ns;
+        self.shared.end_ns.load(Ordering::Relaxed) < planned_ns
+    }
+
     /// Windows whose account is complete since the last call.
     #[must_use]
     pub fn take_closed(&self) -> Vec<ClosedWindow> {
