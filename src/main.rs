@@ -10,7 +10,13 @@ struct Arguments {
     /// Print one JSON document
     #[arg(long, global = true)]
     json: bool,
-    #[arg(long, global = true, default_value = "runs")]
+    /// Where runs are recorded
+    #[arg(
+        long,
+        global = true,
+        env = "ALFRED__SOAK__RUNS_DIR",
+        default_value = "runs"
+    )]
     runs_dir: std::path::PathBuf,
     #[command(subcommand)]
     verb: Verb,

@@ -221,15 +221,7 @@ fn a_scenario_file_does_as_flags_do() {
     );
     std::fs::write(bench.path("night.toml"), scenario).unwrap();
     let output = bench
-        .command(&[
-            "soak",
-            "night.toml",
-            "--qps",
-            "40",
-            "--json",
-            "--runs-dir",
-            "runs",
-        ])
+        .command(&["soak", "night.toml", "--qps", "40", "--json"])
         .output()
         .unwrap();
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -242,10 +234,7 @@ fn a_scenario_file_does_as_flags_do() {
         serde_json::from_slice(&std::fs::read(runs[0].join("verdict.json")).unwrap()).unwrap();
     assert_eq!(written, told);
 
-    let listed = bench
-        .command(&["runs", "--runs-dir", "runs"])
-        .output()
-        .unwrap();
+    let listed = bench.command(&["runs"]).output().unwrap();
     assert!(String::from_utf8_lossy(&listed.stdout).contains("PASS"));
 }
 
@@ -254,7 +243,7 @@ fn the_environment_gives_defaults() {
     let bench = Bench::new();
     let target = TestTarget::start(Behaviour::Status(200));
     let output = bench
-        .command(&["soak", "--json", "--runs-dir", "runs"])
+        .command(&["soak", "--json"])
         .env("TARGET_URL", target.url())
         .env("QPS", "20")
         .env("DURATION", "500ms")

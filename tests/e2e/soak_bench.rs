@@ -38,6 +38,7 @@ impl Bench {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_alfred"));
         command.args(arguments).current_dir(self.folder.path());
+        command.env("ALFRED__SOAK__RUNS_DIR", self.path("runs"));
         for name in [
             "TARGET_URL",
             "QPS",
