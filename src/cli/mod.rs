@@ -13,6 +13,7 @@ pub mod runs;
 mod serve;
 pub mod soak;
 mod status;
+pub mod store;
 mod wiring;
 
 use crate::config::{Config, Environment};
@@ -134,6 +135,8 @@ enum Verb {
     Runs(runs::RunsArgs),
     /// Put a local embedding model in place, check it, or list those that are there
     Model(model::ModelArgs),
+    /// The corpus at rest: counts and sizes, integrity, backup, restore
+    Store(store::StoreArgs),
     /// What the running daemon says of itself
     Status(status::StatusArgs),
     /// Show or check the configuration
@@ -168,6 +171,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Model(arguments) => {
             model::run(&arguments, &context, &wiring::model_paths(&context.config()?))
         }
+        Verb::Store(arguments) => store::run(&arguments, &context.config()?.store_dir, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
         Verb::ExtractWorker => {

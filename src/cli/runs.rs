@@ -121,9 +121,17 @@ fn table(listed: &[Listed]) -> String {
             one.run,
             format!("{}/s", one.qps),
             show_duration(length),
-            or_dash(one.p95_ms.map(|p95| format!("{p95:.2} ms"))),
+            or_dash(one.p95_ms.map(show_ms)),
             or_dash(one.error_rate.map(|rate| format!("{:.2} %", rate * 100.0))),
         );
     }
     text
+}
+
+fn show_ms(milliseconds: f64) -> String {
+    if milliseconds >= 1_000.0 {
+        format!("{:.2} s", milliseconds / 1_000.0)
+    } else {
+        format!("{milliseconds:.2} ms")
+    }
 }

@@ -1,7 +1,7 @@
 //! One line a window, for spreadsheets and data frames.
 
 use super::Report;
-use crate::soak::tally::{PERCENTILE_NAMES, Percentiles, Series};
+use crate::soak::latency::{PERCENTILE_NAMES, Percentiles, Series};
 use std::fmt::Write as _;
 
 pub(super) fn report(report: &Report) -> String {

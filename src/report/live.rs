@@ -3,8 +3,9 @@
 
 use super::text::Palette;
 use crate::soak::driver::Phase;
+use crate::soak::latency::{Percentiles, Series};
 use crate::soak::record::{RunRecord, WindowRecord};
-use crate::soak::tally::{Counts, Percentiles, Series, Tally};
+use crate::soak::tally::{Counts, Tally};
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{nanoseconds, show_count, show_latency_us};
 use crate::soak::{Progress, Watch};
@@ -116,8 +117,7 @@ impl Drop for Screen {
 
 impl Screen {
     fn lines(&self, progress: &Progress<'_>) -> Vec<String> {
-        let open = progress.open();
-        let total = progress.so_far();
+        let (open, mut total) = progress.tallies();
         let head = format!(
             "{:>9}{:>10}{:>10}{:>8}{:>7}{:>11}{:>11}{:>11}{:>11}",
             "window", "due", "ok", "errors", "shed", "p50", "p95", "p99", "max"
@@ -133,6 +133,9 @@ impl Screen {
         lines.push(self.palette.strong.apply_to(all).to_string());
         lines.push(String::new());
         lines.push(bar(progress));
+        // What is in flight has not failed yet.
+        let counts = &mut total.counts;
+        counts.due = counts.ok + counts.error + counts.shed;
         lines.push(self.threshold_line(progress, &total));
         lines
     }
@@ -188,7 +191,7 @@ impl Watch for Lines {
         while self.next <= measured {
             self.next += LINE_EVERY;
         }
-        let total = progress.so_far();
+        let (_, total) = progress.tallies();
         let latency = total.percentiles(Series::Response);
         let line = format!(
             "soak {} of {}: due {}, ok {}, errors {}, shed {}, p50 {}, p95 {}, p99 {}, max {}",
@@ -260,8 +263,14 @@ fn bar(progress: &Progress<'_>) -> String {
         Phase::Draining => "waiting for what is in flight",
         Phase::Over => "judging",
     };
+    let oldest = progress
+        .oldest_in_flight()
+        .filter(|age| *age >= Duration::from_secs(1))
+        .map_or_else(String::new, |age| {
+            format!(", the oldest for {:.1} s", age.as_secs_f64())
+        });
     format!(
-        "{}{}  {} of {}  in flight {}  {doing}",
+        "{}{}  {} of {}  in flight {}{oldest}  {doing}",
         "█".repeat(cells),
         "░".repeat(40 - cells),
         clock(measured.as_secs_f64()),

@@ -1,8 +1,8 @@
 //! Prometheus text for node_exporter's textfile collector.
 
 use super::{Report, escaped};
+use crate::soak::latency::Series;
 use crate::soak::record::Verdict;
-use crate::soak::tally::Series;
 use std::fmt::Write as _;
 
 pub(super) fn report(report: &Report) -> String {

@@ -1,14 +1,17 @@
 //! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
 
 use super::Report;
+use crate::soak::latency::{PERCENTILE_NAMES, Series};
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::run_folder::RecordedRun;
-use crate::soak::tally::{PERCENTILE_NAMES, Series};
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{show_count, show_duration, show_latency_us};
 use console::Style;
 use std::fmt::Write as _;
 use std::time::Duration;
+
+/// Widest line of a report, besides addresses and folders.
+const WIDTH: usize = 100;
 
 /// Colours, or none.
 #[derive(Clone, Debug)]
@@ -199,6 +202,7 @@ fn thresholds(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
     }
     if verdict.verdict == Verdict::Invalid {
         for reason in &verdict.reasons {
+            let reason = wrapped(reason, WIDTH - 2).join("\n  ");
             let _ = writeln!(text, "{} {reason}", palette.doubtful.apply_to("!"));
         }
     }
@@ -207,4 +211,31 @@ fn thresholds(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
 fn ending(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
     let style = palette.verdict(verdict.verdict);
     let _ = writeln!(text, "\n{}", style.apply_to(verdict.verdict.as_str()));
+}
+
+/// Lines of at most `width` characters, broken at spaces; a longer word stays whole.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_at_spaces() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a verylongword b", 5), ["a", "verylongword", "b"]);
+        assert!(wrapped("", 5).is_empty());
+    }
 }

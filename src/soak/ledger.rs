@@ -263,7 +263,8 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::soak::tally::{ErrorKind, Series, value_at};
+    use crate::soak::latency::{Series, value_at};
+    use crate::soak::tally::ErrorKind;
     use proptest::prelude::*;
 
     const MS: u64 = 1_000_000;

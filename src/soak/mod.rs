@@ -1,6 +1,6 @@
 //! Load on a schedule, measured from when each request was due, and a verdict.
 //!
-//! Reading order: [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
+//! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
 //! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk) → [`verdict`]. [`run`] ties
 //! them together; [`run_folder`] reads a run back. It is a client over HTTP and knows nothing of
 //! stores, models or searching.
@@ -10,6 +10,7 @@
 //! hundreds (coordinated omission, as Gil Tene named it). Here the schedule never waits.
 
 pub mod driver;
+pub mod latency;
 pub mod ledger;
 pub mod monotonic;
 pub mod queries;
@@ -19,6 +20,7 @@ pub mod run_folder;
 pub mod run_log;
 pub mod scenario;
 pub mod schedule;
+pub mod settings;
 pub mod tally;
 pub mod threshold;
 pub mod units;

@@ -6,7 +6,8 @@
 //! | `windows.jsonl` | one [`WindowRecord`] a line |
 //! | `verdict.json` | [`VerdictRecord`] |
 
-use super::tally::{CacheCounts, Counts, Percentiles};
+use super::latency::Percentiles;
+use super::tally::{CacheCounts, Counts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -110,13 +111,13 @@ pub struct WindowRecord {
     pub counts: Counts,
     /// The errors among them.
     pub errors_by_kind: BTreeMap<String, u64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub response_us: Percentiles<u64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub ok_us: Percentiles<u64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub service_us: Percentiles<u64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub lag_us: Percentiles<u64>,
     /// What answers said of the target's cache.
     pub cache: CacheCounts,
@@ -162,13 +163,13 @@ pub struct VerdictRecord {
     pub verdict: Verdict,
     /// Why it is not PASS, in words.
     pub reasons: Vec<String>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub response_ms: Percentiles<f64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub ok_ms: Percentiles<f64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub service_ms: Percentiles<f64>,
-    /// See [`super::tally::Series`].
+    /// See [`super::latency::Series`].
     pub lag_ms: Percentiles<f64>,
     /// How due requests ended.
     pub counts: Counts,

@@ -99,18 +99,20 @@ impl Progress<'_> {
         self.driver.in_flight()
     }
 
-    /// The account of windows that are open.
+    /// How long the oldest request in flight has been due.
     #[must_use]
-    pub fn open(&self) -> Tally {
-        self.driver.open_tally()
+    pub fn oldest_in_flight(&self) -> Option<Duration> {
+        self.driver.oldest_age_ns().map(Duration::from_nanos)
     }
 
-    /// The account of everything so far. Requests in flight are due and have no latency yet.
+    /// The account of windows that are open, and that of everything so far. What is in flight is
+    /// due and has no latency yet.
     #[must_use]
-    pub fn so_far(&self) -> Tally {
-        let mut tally = self.closed.clone();
-        tally.add(&self.driver.open_tally());
-        tally
+    pub fn tallies(&self) -> (Tally, Tally) {
+        let open = self.driver.open_tally();
+        let mut total = self.closed.clone();
+        total.add(&open);
+        (open, total)
     }
 }
 
@@ -203,8 +205,8 @@ impl Keeper {
             }
             match (seen, over) {
                 (2.., _) => return Ok(End::Aborted),
-                (1, true) => return Ok(End::Stopped),
-                (0, true) => return Ok(End::Planned),
+                (_, true) if driver.was_shortened() => return Ok(End::Stopped),
+                (_, true) => return Ok(End::Planned),
                 (_, false) => {}
             }
             watch.tick(&Progress {

@@ -1,8 +1,9 @@
 //! Reads run folders back: everything that a report or a merge needs, from the folder alone.
 
+use super::latency::Series;
 use super::record::{FORMAT, RunRecord, VerdictRecord, WindowRecord};
 use super::run_log::files;
-use super::tally::{Series, Tally};
+use super::tally::Tally;
 use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;

@@ -1,8 +1,8 @@
 //! Writes a run folder: every window synced when it closes, the verdict last and atomically.
 
+use super::latency::{Latencies, Series};
 use super::ledger::ClosedWindow;
 use super::record::{ResourceRecord, RunRecord, VerdictRecord, WindowRecord};
-use super::tally::{Latencies, Series};
 use super::units::seconds;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};

@@ -1,6 +1,7 @@
 //! PURE: thresholds as `p95<300ms`, `error_rate<1%`, `throughput>9.9/s`, in k6's spirit.
 
-use super::tally::{Series, Tally, value_at};
+use super::latency::{Series, value_at};
+use super::tally::Tally;
 use super::units::{float, milliseconds, seconds};
 use std::fmt;
 use std::str::FromStr;

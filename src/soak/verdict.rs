@@ -3,11 +3,12 @@
 //! INVALID comes first: when the generator lagged, the cap shed, data is missing or the machine
 //! slept, neither a PASS nor a FAIL could be trusted.
 
+use super::latency::{Series, value_at};
 use super::record::{
     CacheRecord, CoverageRecord, DriftRecord, GeneratorRecord, ThresholdRecord, Verdict,
     VerdictRecord,
 };
-use super::tally::{ErrorKind, Series, Tally, ratio, value_at};
+use super::tally::{ErrorKind, Tally, ratio};
 use super::threshold::Threshold;
 use super::units::{float, milliseconds, seconds, show_count};
 use std::time::Duration;

@@ -155,6 +155,14 @@ impl Driver {
         self.shared.ledger().in_flight()
     }
 
+    /// How long the oldest request in flight has been due.
+    #[must_use]
+    pub fn oldest_age_ns(&self) -> Option<u64> {
+        let now_ns = self.shared.now_ns();
+        let due_ns = self.shared.ledger().oldest_due_ns()?;
+        Some(now_ns.saturating_sub(due_ns))
+    }
+
     /// The run ends with the window it is in; at once, when it is still warming up.
     pub fn stop_after_this_window(&self) {
         let now_ns = self.shared.now_ns();
@@ -165,6 +173,13 @@ impl Driver {
             0
         };
         self.shared.end_ns.store(end_ns, Ordering::Relaxed);
+    }
+
+    /// Whether [`Driver::stop_after_this_window`] took anything away.
+    #[must_use]
+    pub fn was_shortened(&self) -> bool {
+        let planned_ns = self.plan.measured_from_ns + self.plan.measured_ns;
+        self.shared.end_ns.load(Ordering::Relaxed) < planned_ns
     }
 
     /// Windows whose account is complete since the last call.
