@@ -1,1 +1,2 @@
 //! End-to-end tests: one binary, one module a subject.
+mod model_script;
