@@ -5,6 +5,7 @@ mod client;
 mod corpus;
 mod extract;
 mod mistakes;
+mod model_script;
 mod soak;
 mod soak_bench;
 mod soak_runs;
