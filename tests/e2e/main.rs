@@ -3,6 +3,7 @@
 mod architecture;
 mod client;
 mod corpus;
+mod disk;
 mod extract;
 mod mistakes;
 mod model_script;
