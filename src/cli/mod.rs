@@ -1,5 +1,7 @@
 //! argv to a verb: clap types and one file a verb; wiring only.
 
+pub mod store;
+
 use crate::failure::Failure;
 
 /// What every verb gets besides its own arguments.
