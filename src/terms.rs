@@ -198,6 +198,9 @@ fn fold(word: &str) -> String {
     }
     let mut after_latin = false;
     let without_marks = word.nfkd().filter(|c| {
+        if is_invisible(*c) {
+            return false;
+        }
         let is_mark = ('\u{300}'..='\u{36f}').contains(c);
         if !is_mark {
             after_latin = c.is_ascii() || ('\u{c0}'..='\u{24f}').contains(c);
@@ -218,6 +221,12 @@ fn fold(word: &str) -> String {
         }
         folded
     })
+}
+
+/// Soft hyphens, joiners, marks of direction: in the text, but not in the word.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn cut(term: &str) -> String {
@@ -284,27 +293,49 @@ mod tests {
 
     #[test]
     fn words_are_folded_and_stemmed() {
-        assert_eq!(index_terms("Upgrading the Charts"), ["upgrad", "the", "chart"]);
-        assert_eq!(index_terms("Überraschung café ﬁle"), ["uberraschung", "cafe", "file"]);
+        assert_eq!(
+            index_terms("Upgrading the Charts"),
+            ["upgrad", "the", "chart"]
+        );
+        assert_eq!(
+            index_terms("Überraschung café ﬁle"),
+            ["uberraschung", "cafe", "file"]
+        );
+        assert_eq!(index_terms("up\u{ad}grade\u{200e}"), ["upgrad"]);
         assert_eq!(index_terms("the server's load"), ["the", "server", "load"]);
         assert_eq!(index_terms("обновления"), index_terms("обновление"));
     }
 
     #[test]
     fn identifiers_keep_their_name_and_give_their_parts() {
-        assert_eq!(index_terms("POSTGRES_DSN"), ["postgres_dsn", "postgr", "dsn"]);
+        assert_eq!(
+            index_terms("POSTGRES_DSN"),
+            ["postgres_dsn", "postgr", "dsn"]
+        );
         assert_eq!(
             index_terms("retrieval_latency_ms"),
             ["retrieval_latency_ms", "retriev", "latenc", "ms"]
         );
-        assert_eq!(index_terms("EmbeddingRepo"), ["embeddingrepo", "embed", "repo"]);
-        assert_eq!(index_terms("alfred.service"), ["alfred_service", "alfr", "servic"]);
-        assert_eq!(index_terms("p95 v1 1,000 3.5"), ["p95", "v1", "1000", "3_5"]);
+        assert_eq!(
+            index_terms("EmbeddingRepo"),
+            ["embeddingrepo", "embed", "repo"]
+        );
+        assert_eq!(
+            index_terms("alfred.service"),
+            ["alfred_service", "alfr", "servic"]
+        );
+        assert_eq!(
+            index_terms("p95 v1 1,000 3.5"),
+            ["p95", "v1", "1000", "3_5"]
+        );
     }
 
     #[test]
     fn queries_lose_stop_words_unless_they_have_nothing_else() {
-        assert_eq!(query_terms("How do I upgrade the Helm chart?"), ["upgrad", "helm", "chart"]);
+        assert_eq!(
+            query_terms("How do I upgrade the Helm chart?"),
+            ["upgrad", "helm", "chart"]
+        );
         assert_eq!(query_terms("to be or not to be"), ["to", "be", "or", "not"]);
         assert_eq!(query_terms("don't panic"), ["panic"]);
         assert_eq!(query_terms("?!"), Vec::<String>::new());

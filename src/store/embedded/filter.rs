@@ -46,7 +46,10 @@ impl FilterCache {
         if filter.is_empty() {
             return Ok(None);
         }
-        let key = (index.id, format!("{:?} {:?}", filter.source, filter.metadata));
+        let key = (
+            index.id,
+            format!("{:?} {:?}", filter.source, filter.metadata),
+        );
         let entry = self.entries.get_with(key, Arc::default);
         let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, mask)) = entry.mask.as_ref().filter(|(seen, _)| *seen == revision) {
@@ -142,7 +145,10 @@ mod tests {
         assert!(!equal(&json!(1), &json!(1.5)));
         assert!(!equal(&json!(1), &json!("1")));
         assert!(!equal(&json!(1), &json!(true)));
-        assert!(!equal(&json!(9_007_199_254_740_993_i64), &json!(9_007_199_254_740_992.0)));
+        assert!(!equal(
+            &json!(9_007_199_254_740_993_i64),
+            &json!(9_007_199_254_740_992.0)
+        ));
         assert!(!equal(&json!(null), &json!(0)));
     }
 }

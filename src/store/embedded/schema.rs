@@ -57,8 +57,7 @@ pub(super) fn connect(path: &Path, create: OpenFlags) -> Result<Connection, Faul
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(BUSY_TIMEOUT_S))?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         let problem = format!("the file system allows no write-ahead log (got {mode:?})");
         return Err(Fault::Unsound(problem));

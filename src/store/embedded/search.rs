@@ -43,10 +43,7 @@ impl PartialOrd for Scored {
     }
 }
 
-pub(super) fn search(
-    shared: &Shared,
-    request: &SearchRequest<'_>,
-) -> Result<Vec<Hit>, StoreError> {
+pub(super) fn search(shared: &Shared, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError> {
     let explain = shared.location.explain("searching");
     let mut attempt = 0;
     loop {
@@ -200,8 +197,7 @@ impl Search<'_> {
 
     fn by_both(&self, vector: &Embedding) -> Result<(Vec<Scored>, bool), Fault> {
         let depth = HYBRID_DEPTH.max(2 * self.request.limit);
-        let mut near: Vec<Candidate> =
-            self.index.candidates(vector.as_slice(), depth, self.mask);
+        let mut near: Vec<Candidate> = self.index.candidates(vector.as_slice(), depth, self.mask);
         near.truncate(depth);
         let matches = self.matches()?;
         let mut bm25: HashMap<i64, f32> = near.iter().map(|c| (c.chunk, 0.0)).collect();
@@ -243,8 +239,12 @@ impl Search<'_> {
         for chunk in chunks {
             let mut rows = statement.query([chunk])?;
             let Some(row) = rows.next()? else { continue };
-            read_vector(row.get_ref(0)?.as_blob().ok(), vector.dimensions(), &mut stored)
-                .map_err(|problem| Fault::Unsound(format!("vector of chunk {chunk}: {problem}")))?;
+            read_vector(
+                row.get_ref(0)?.as_blob().ok(),
+                vector.dimensions(),
+                &mut stored,
+            )
+            .map_err(|problem| Fault::Unsound(format!("vector of chunk {chunk}: {problem}")))?;
             let score = dot_exact(vector.as_slice(), &stored).clamp(-1.0, 1.0);
             cosines.push(Scored {
                 score,

@@ -149,7 +149,9 @@ fn take_collections(
         let (id, name) = row?;
         let index = known
             .remove(&name)
-            .filter(|index| index.id == id && (index.live() > 0 || index.dimensions() == dimensions))
+            .filter(|index| {
+                index.id == id && (index.live() > 0 || index.dimensions() == dimensions)
+            })
             .unwrap_or_else(|| Arc::new(CollectionIndex::new(id, dimensions)));
         indexes.insert(id, (name, index));
     }
@@ -202,7 +204,11 @@ pub(super) fn read_vector(
 ) -> Result<(), String> {
     let blob = blob.ok_or("it is not a blob")?;
     if blob.len() != 4 * dimensions {
-        return Err(format!("it has {} bytes, not {}", blob.len(), 4 * dimensions));
+        return Err(format!(
+            "it has {} bytes, not {}",
+            blob.len(),
+            4 * dimensions
+        ));
     }
     into.clear();
     let (values, _) = blob.as_chunks::<4>();

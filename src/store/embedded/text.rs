@@ -86,7 +86,9 @@ impl TextSearch {
             }
         }
         found.sort();
-        let few = found.partition_point(|(chunks, _)| *chunks <= cut_off).max(1);
+        let few = found
+            .partition_point(|(chunks, _)| *chunks <= cut_off)
+            .max(1);
         found.truncate(few);
         Ok(found.into_iter().map(|(_, term)| term).collect())
     }

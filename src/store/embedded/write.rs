@@ -77,7 +77,10 @@ fn refusal(
     model: &ModelId,
     document: &EmbeddedDocument,
 ) -> Option<StoreError> {
-    let mut dimensions = document.chunks.iter().map(|(_, vector)| vector.dimensions());
+    let mut dimensions = document
+        .chunks
+        .iter()
+        .map(|(_, vector)| vector.dimensions());
     let other = dimensions.find(|dimensions| *dimensions != model.dimensions)?;
     Some(StoreError::ModelMismatch {
         location: location.text(),
@@ -235,7 +238,9 @@ pub(super) fn index_text(
 ) -> rusqlite::Result<()> {
     let sql = format!("INSERT INTO fts_{collection} (rowid, terms) VALUES (?1, ?2)");
     let terms = terms::index_terms(text).join(" ");
-    connection.prepare_cached(&sql)?.execute(params![chunk, terms])?;
+    connection
+        .prepare_cached(&sql)?
+        .execute(params![chunk, terms])?;
     Ok(())
 }
 
@@ -245,7 +250,9 @@ fn delete_rows(connection: &Connection, document: i64, collection: i64) -> Resul
     let execute = |sql: &str| -> rusqlite::Result<usize> {
         connection.prepare_cached(sql)?.execute([document])
     };
-    execute(&format!("DELETE FROM fts_{collection} WHERE rowid IN {chunks}"))?;
+    execute(&format!(
+        "DELETE FROM fts_{collection} WHERE rowid IN {chunks}"
+    ))?;
     execute(&format!("DELETE FROM vectors WHERE chunk_id IN {chunks}"))?;
     let removed = execute("DELETE FROM chunks WHERE document_id = ?1")?;
     execute("DELETE FROM documents WHERE id = ?1")?;

@@ -8,6 +8,13 @@
 //! shares a direction (mean norm 0.54 on Cranfield with MiniLM), and some models give every
 //! vector the same sign in many dimensions.
 //!
+//! How far signs can be trusted depends on the vectors: near neighbours that stand out, as real
+//! text has, differ in few signs, those of evenly spread vectors hardly fewer than any other row.
+//! So each search looks at the best it found: where their signs come close to the distance at which
+//! rows were left out, better ones may be among those, and all rows are compared in 8 bits. On
+//! 24,000 real passages this befell 4 % of questions and recall at 10 was 1.0000; on evenly spread
+//! random vectors it befalls all of them (signs alone: 0.73).
+//!
 //! An index is a value: writers change a clone, whose blocks are shared, and publish it whole.
 
 pub(crate) mod block;
@@ -79,6 +86,54 @@ impl Query8 {
     }
 }
 
+/// What the sign codes handed on.
+struct Coded {
+    /// With the number of signs that differ from the query's.
+    candidates: Vec<(Candidate, u32)>,
+    /// Rows that differ in this many signs or more may have been left out.
+    left_out_from: Option<u32>,
+}
+
+impl Coded {
+    /// The candidates, if it is likely enough that none of the best was left out.
+    fn trusted(mut self, limit: usize, dimensions: usize) -> Option<Vec<Candidate>> {
+        let best = limit.max(JUDGED_CANDIDATES).min(self.candidates.len());
+        if let (Some(edge), Some(last)) = (self.left_out_from, best.checked_sub(1)) {
+            self.candidates
+                .select_nth_unstable_by(last, |a, b| best_first(&a.0, &b.0));
+            let distances = self.candidates[..best]
+                .iter()
+                .map(|(_, distance)| *distance);
+            if spread_end(distances, dimensions) > f64::from(edge) {
+                return None;
+            }
+        }
+        Some(self.candidates.into_iter().map(|(c, _)| c).collect())
+    }
+}
+
+/// Best candidates by which it is judged whether signs told enough, or the limit when that is more.
+const JUDGED_CANDIDATES: usize = 10;
+
+/// Two standard deviations above the mean of the distances: few of the best lie beyond. Those that
+/// were found differ less than those that were not, so that the deviation is not taken below about
+/// two thirds of what independent signs would have.
+fn spread_end(distances: impl Iterator<Item = u32> + Clone, dimensions: usize) -> f64 {
+    let count = f64::from(u32::try_from(distances.clone().count()).unwrap_or(u32::MAX));
+    let mean = distances.clone().map(f64::from).sum::<f64>() / count;
+    let variance = distances
+        .map(|d| (f64::from(d) - mean).powi(2))
+        .sum::<f64>()
+        / count;
+    let least = 0.35 * f64::from(u32::try_from(dimensions).unwrap_or(u32::MAX)).sqrt();
+    mean + 2.0 * variance.sqrt().max(least)
+}
+
+fn best_first(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    let by_score = b.approximate.total_cmp(&a.approximate);
+    by_score.then(a.chunk.cmp(&b.chunk))
+}
+
 impl CollectionIndex {
     pub(crate) fn new(id: i64, dimensions: usize) -> Self {
         Self {
@@ -110,7 +165,8 @@ impl CollectionIndex {
         }
         if self.dimensions >= CODED_DIMENSIONS
             && self.centre.is_none()
-            && self.blocks.last().is_some_and(Block::is_full) {
+            && self.blocks.last().is_some_and(Block::is_full)
+        {
             self.find_centre();
         }
     }
@@ -135,7 +191,11 @@ impl CollectionIndex {
     /// Forgets a document's rows.
     pub(crate) fn remove_document(&mut self, document: i64) {
         let first = self.blocks.partition_point(|block| {
-            block.rows.documents.last().is_some_and(|last| *last < document)
+            block
+                .rows
+                .documents
+                .last()
+                .is_some_and(|last| *last < document)
         });
         for block in &mut self.blocks[first..] {
             if block.rows.documents.first().is_some_and(|d| *d > document) {
@@ -220,21 +280,20 @@ impl CollectionIndex {
         let mut best = match &self.centre {
             // An 8-bit comparison of a row costs as much as 16 of its sign code.
             Some(centre) if rows > wanted + self.live / 16 => {
-                self.by_code(vector, centre, wanted, mask, &query)
+                let coded = self.by_code(vector, centre, wanted, mask, &query);
+                coded
+                    .trusted(limit, self.dimensions)
+                    .unwrap_or_else(|| self.by_quantised(mask, &query))
             }
             _ => self.by_quantised(mask, &query),
         };
-        let order = |a: &Candidate, b: &Candidate| {
-            let by_score = b.approximate.total_cmp(&a.approximate);
-            by_score.then(a.chunk.cmp(&b.chunk))
-        };
         if best.len() > limit {
-            let (_, last, _) = best.select_nth_unstable_by(limit - 1, order);
+            let (_, last, _) = best.select_nth_unstable_by(limit - 1, best_first);
             // The difference of two scores deviates by √2 of one: this is beyond five of it.
             let floor = last.approximate - 8.0 * query.deviation();
             best.retain(|candidate| candidate.approximate >= floor);
         }
-        best.sort_unstable_by(order);
+        best.sort_unstable_by(best_first);
         best.truncate(EXTRA_CANDIDATES + 4 * limit);
         best
     }
@@ -253,7 +312,7 @@ impl CollectionIndex {
         wanted: usize,
         mask: Option<&RowMask>,
         query: &Query8,
-    ) -> Vec<Candidate> {
+    ) -> Coded {
         let code: Vec<u64> = sign_code(vector, centre).collect();
         let mut nearest = Nearest::new(wanted, code_words(self.dimensions));
         let segments = (0_u32..).zip(&self.blocks).map(|(number, block)| {
@@ -266,12 +325,18 @@ impl CollectionIndex {
             }
         });
         nearest.scan(&code, segments);
-        let rows = nearest.into_rows().into_iter();
-        rows.map(|row| {
-            let (number, row) = (row as usize / BLOCK_ROWS, row as usize % BLOCK_ROWS);
-            self.candidate(number, row, query)
-        })
-        .collect()
+        let (found, left_out_from) = nearest.into_found();
+        let candidates = found
+            .into_iter()
+            .map(|(distance, row)| {
+                let (number, row) = (row as usize / BLOCK_ROWS, row as usize % BLOCK_ROWS);
+                (self.candidate(number, row, query), distance)
+            })
+            .collect();
+        Coded {
+            candidates,
+            left_out_from,
+        }
     }
 
     fn by_quantised(&self, mask: Option<&RowMask>, query: &Query8) -> Vec<Candidate> {

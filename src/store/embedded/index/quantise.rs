@@ -26,13 +26,16 @@ pub(crate) fn sign_code<'a>(
     vector: &'a [f32],
     centre: &'a [f32],
 ) -> impl Iterator<Item = u64> + 'a {
-    vector.chunks(64).zip(centre.chunks(64)).map(|(values, centres)| {
-        values
-            .iter()
-            .zip(centres)
-            .enumerate()
-            .fold(0, |word, (bit, (v, c))| word | (u64::from(v > c) << bit))
-    })
+    vector
+        .chunks(64)
+        .zip(centre.chunks(64))
+        .map(|(values, centres)| {
+            values
+                .iter()
+                .zip(centres)
+                .enumerate()
+                .fold(0, |word, (bit, (v, c))| word | (u64::from(v > c) << bit))
+        })
 }
 
 /// Dot product of two quantised vectors of the same length.

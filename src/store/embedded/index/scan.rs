@@ -116,7 +116,10 @@ impl Nearest {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "distances are at most 4,096")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "distances are at most 4,096"
+    )]
     fn take(&mut self, distances: &[u64; GROUP_ROWS], wanted: u32, first_row: u32) {
         for (offset, distance) in (0_u32..).zip(distances) {
             if *distance < self.bound && wanted >> offset & 1 == 1 {
@@ -153,12 +156,13 @@ impl Nearest {
         self.bound = u64::from(last);
     }
 
-    /// The rows found, in the order of their numbers, at most `capacity`.
-    pub(crate) fn into_rows(mut self) -> Vec<u32> {
+    /// Distance and number of the rows found, in the order of their numbers, at most `capacity`;
+    /// and the distance from which on rows were left out, if any were.
+    pub(crate) fn into_found(mut self) -> (Vec<(u32, u32)>, Option<u32>) {
         if self.found.len() > self.capacity {
             self.cut_back();
         }
-        self.found.into_iter().map(|(_, row)| row).collect()
+        (self.found, u32::try_from(self.bound).ok())
     }
 }
 
@@ -233,7 +237,9 @@ mod tests {
             expected.truncate(capacity);
             let mut expected: Vec<u32> = expected.into_iter().map(|(_, row)| row).collect();
             expected.sort_unstable();
-            prop_assert_eq!(nearest.into_rows(), expected);
+            let (found, _) = nearest.into_found();
+            let found: Vec<u32> = found.into_iter().map(|(_, row)| row).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }
