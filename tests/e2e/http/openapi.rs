@@ -63,8 +63,11 @@ fn every_documented_operation_answers_as_documented() {
     let mut connection = server.connect();
     let openapi = document(&server);
     assert_eq!(openapi["info"]["version"], env!("CARGO_PKG_VERSION"));
-    let docs = json!({"content": "x", "source": "a.md", "collection": "docs"}).to_string();
-    let stored = connection.post("/v1/documents", docs).json();
+    let batch = json!([
+        {"content": "x", "source": "a.md"},
+        {"content": "x", "source": "a.md", "collection": "docs"},
+    ]);
+    let stored = connection.post("/v1/documents", batch.to_string()).json();
     let id = stored["documents"][0]["id"].as_str().unwrap();
     let mut operations = Vec::new();
     for (path, methods) in openapi["paths"].as_object().unwrap() {
@@ -90,7 +93,7 @@ fn examples_obey_their_schemas() {
     let openapi = document(&server);
     let mut checked = 0;
     check_examples(&openapi, &openapi, "", &mut checked);
-    assert!(checked >= 25, "{checked}");
+    assert!(checked >= 24, "{checked}");
 }
 
 fn check_examples(openapi: &Value, node: &Value, pointer: &str, checked: &mut usize) {

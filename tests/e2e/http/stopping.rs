@@ -2,10 +2,12 @@
 
 use super::client::{Connection, post};
 use super::fakes;
-use super::server::{Server, settings, start, start_with};
+use super::server::{Server, settings, start, start_on, start_with};
+use alfred::clock::SystemClock;
+use alfred::http::{App, Listener};
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -118,65 +120,72 @@ fn kept_open(server: &Server) -> bool {
 }
 
 #[test]
-fn a_stop_under_load_loses_no_request_that_was_begun() {
-    let server = start_with(
-        alfred::http::Settings {
-            lame_duck_ms: 100,
-            ..settings()
-        },
-        Arc::new(|query| {
-            std::thread::park_timeout(Duration::from_millis(2));
-            fakes::instant_answer(query)
-        }),
-    );
-    let (answered, lost) = (
+fn a_restart_under_load_loses_nothing_when_the_listening_socket_stays() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let first = serve_on(&listener);
+    let (answered, done) = (
         Arc::new(AtomicUsize::new(0)),
-        Arc::new(Mutex::new(Vec::new())),
+        Arc::new(AtomicBool::new(false)),
     );
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let (answered, lost, address) = (answered.clone(), lost.clone(), server.address);
-            std::thread::spawn(move || load(address, &answered, &lost))
+            let (answered, done, address) = (answered.clone(), done.clone(), first.address);
+            std::thread::spawn(move || load(address, &answered, &done))
         })
         .collect();
-    while answered.load(Ordering::Relaxed) < 200 {
-        std::thread::yield_now();
-    }
-    assert_eq!(server.stop().cut_requests, 0);
-    for client in clients {
-        client.join().unwrap();
-    }
-    let lost = lost.lock().unwrap();
-    assert!(lost.is_empty(), "{} lost: {lost:?}", lost.len());
-    assert!(answered.load(Ordering::Relaxed) >= 200);
+    let wait_for = |more: usize| {
+        let goal = answered.load(Ordering::Relaxed) + more;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while answered.load(Ordering::Relaxed) < goal && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    };
+    wait_for(200);
+    assert_eq!(first.stop().cut_requests, 0);
+    let second = serve_on(&listener);
+    wait_for(200);
+    done.store(true, Ordering::Relaxed);
+    let lost: Vec<String> = clients
+        .into_iter()
+        .filter_map(|client| client.join().unwrap().err())
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(answered.load(Ordering::Relaxed) >= 400);
+    second.stop();
 }
 
-/// Sends requests, obeying `Connection: close`, until no connection can be opened.
-fn load(address: std::net::SocketAddr, answered: &AtomicUsize, lost: &Mutex<Vec<String>>) {
+/// A server on a listening socket that outlives it, as one passed by systemd does.
+fn serve_on(listener: &TcpListener) -> Server {
+    let settings = alfred::http::Settings {
+        lame_duck_ms: 100,
+        ..settings()
+    };
+    let cases = fakes::use_cases(Arc::new(|query| {
+        std::thread::park_timeout(Duration::from_millis(2));
+        fakes::instant_answer(query)
+    }));
+    let app = App::new(cases, settings, Arc::new(SystemClock));
+    start_on(app, Listener::Tcp(listener.try_clone().unwrap()))
+}
+
+/// Sends requests, obeying `Connection: close`, until `done`; the error is the first one lost.
+fn load(address: SocketAddr, answered: &AtomicUsize, done: &AtomicBool) -> Result<(), String> {
     let request = post("/v1/query", JSON, QUERY);
-    while let Ok(mut stream) = TcpStream::connect(address) {
+    while !done.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
-        loop {
-            let sent = stream.write_all(&request);
-            let reply = sent
-                .map_err(|e| e.to_string())
-                .and_then(|()| read_reply(&mut stream));
-            match reply {
-                Ok(close) => {
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    if close {
-                        break;
-                    }
-                }
-                Err(problem) => {
-                    lost.lock().unwrap().push(problem);
-                    break;
-                }
-            }
+        let mut close = false;
+        while !close && !done.load(Ordering::Relaxed) {
+            stream
+                .write_all(&request)
+                .map_err(|error| error.to_string())?;
+            close = read_reply(&mut stream)?;
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     }
+    Ok(())
 }
 
 /// Reads one reply; whether the server closes after it.
