@@ -45,6 +45,8 @@ pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch:
         .header_read_timeout(None) // The gate's, which answers.
         .max_buf_size(MAX_BUFFER_BYTES)
         .serve_connection(gate, respond);
+    let closing = *phase.borrow_and_update() >= Phase::Closing;
+    signals.closing.store(closing, Ordering::Release);
     let mut done = false;
     while !done {
         tokio::select! {

@@ -96,7 +96,7 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     }
     headers.insert(REQUEST_ID, info.id.clone());
     in_flight.answered();
-    caller.signals.busy.store(false, Ordering::Release);
+    caller.signals.answered();
     response
 }
 

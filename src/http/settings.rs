@@ -40,7 +40,8 @@ pub struct Settings {
     /// Longest time for a whole body to arrive, and for a stalled client to take more of its
     /// reply, in ms; the former is 408, the latter closes. Default 30,000.
     pub body_timeout_ms: u64,
-    /// How long an idle connection is kept for the next request, in ms. Default 75,000, above the
+    /// How long an idle connection is kept for the next request, in ms, counted from when its last
+    /// one arrived. Default 75,000, above the
     /// 60 s after which most proxies drop theirs.
     pub idle_timeout_ms: u64,
     /// On stop: how long new connections are still served, with `Connection: close` on every

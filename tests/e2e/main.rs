@@ -5,6 +5,7 @@ mod client;
 mod corpus;
 mod disk;
 mod extract;
+mod http;
 mod mistakes;
 mod model_script;
 mod soak;

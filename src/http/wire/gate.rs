@@ -9,6 +9,7 @@
 use super::framing::{Framing, Refusal, Refused, Step};
 use super::socket::Socket;
 use bytes::{Buf, BytesMut};
+use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -24,6 +25,10 @@ const READ_BYTES: usize = 16 * 1024;
 /// Capacity above which an empty buffer is given back, so that idle connections stay small.
 const KEEP_BYTES: usize = 32 * 1024;
 
+/// How long a connection that has not said anything yet may still do so when the server stops:
+/// its request may be on the way.
+const LAST_CALL: Duration = Duration::from_millis(100);
+
 /// What a connection's gate, its requests and its task tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
@@ -31,8 +36,19 @@ pub(crate) struct Signals {
     pub(crate) busy: AtomicBool,
     /// A reply was made to a request whose body was not read: it closes, and lingers.
     pub(crate) unread: AtomicBool,
+    /// Wakes a gate that holds something back until the reply is made: hyper polls a blocked read
+    /// again only when it is woken.
+    held: AtomicWaker,
     /// The server stops: close as soon as nothing is left to answer.
     pub(crate) closing: AtomicBool,
+}
+
+impl Signals {
+    /// The reply to the request that passed last is made: the next one may pass.
+    pub(crate) fn answered(&self) {
+        self.busy.store(false, Ordering::Release);
+        self.held.wake();
+    }
 }
 
 /// The time limits of one connection.
@@ -62,7 +78,7 @@ pub(crate) struct Gate {
     pending: BytesMut,
     released: usize,
     end: Option<End>,
-    answered_any: bool,
+    passed_any: bool,
     waiting: Option<(Waiting, Instant)>,
     /// Fires at or before the end of every wait; moved only when it fires or is too late, since
     /// most waits end long before.
@@ -77,6 +93,8 @@ enum Waiting {
     Idle,
     /// The rest of a head.
     Head,
+    /// The first byte of its first request, while the server stops.
+    LastCall,
 }
 
 impl Gate {
@@ -89,7 +107,7 @@ impl Gate {
             pending: BytesMut::new(),
             released: 0,
             end: None,
-            answered_any: false,
+            passed_any: false,
             waiting: None,
             timer: None,
             write_timer: None,
@@ -127,30 +145,33 @@ impl Gate {
                 return Poll::Ready(Ok(()));
             }
             match &self.end {
-                // The task that would be woken is the one that makes the reply: it polls again.
                 Some(End::Refused(refused)) if self.busy() && refused.why != Refusal::BadChunk => {
+                    self.signals.held.register(cx.waker());
                     return Poll::Pending;
                 }
                 Some(_) => return Poll::Ready(Ok(())),
                 None => {}
             }
-            if !self.release() {
+            if !self.release(cx) {
                 ready!(self.poll_fill(cx))?;
             }
         }
     }
 
     /// Looks at the pending bytes; whether something came of it.
-    fn release(&mut self) -> bool {
-        let held = self.framing.at_head() && self.busy();
-        if self.pending.is_empty() || held {
+    fn release(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.pending.is_empty() {
+            return false;
+        }
+        if self.framing.at_head() && self.busy() {
+            self.signals.held.register(cx.waker());
             return false;
         }
         match self.framing.advance(&self.pending) {
             Step::Head(count) => {
                 self.released = count;
                 self.waiting = None;
-                self.answered_any = true;
+                self.passed_any = true;
                 self.signals.busy.store(true, Ordering::Release);
             }
             Step::Body(count) => self.released = count,
@@ -177,33 +198,45 @@ impl Gate {
     }
 
     /// Ready when the connection has been silent for too long where it should speak; then `end`
-    /// is set.
+    /// is set. While a request is answered the wait begins anew each time it is over.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.busy() || !self.framing.at_head() {
-            return Poll::Pending;
-        }
         let started = !self.pending.is_empty();
-        if !started && self.signals.closing.load(Ordering::Acquire) {
-            self.end = Some(End::Closed);
-            return Poll::Ready(());
+        if !self.framing.at_head() || (started && self.busy()) {
+            return Poll::Pending; // Bodies are watched by who reads them.
         }
-        let (waiting, timeout) = if started || !self.answered_any {
-            (Waiting::Head, self.limits.header_timeout)
-        } else {
-            (Waiting::Idle, self.limits.idle_timeout)
-        };
-        let deadline = match self.waiting {
-            Some((known, deadline)) if known == waiting => deadline,
-            _ => Instant::now() + timeout,
-        };
-        self.waiting = Some((waiting, deadline));
-        ready!(self.poll_timer(cx, deadline));
+        loop {
+            let Some((waiting, timeout)) = self.wait(started) else {
+                self.end = Some(End::Closed);
+                return Poll::Ready(());
+            };
+            let deadline = match self.waiting {
+                Some((known, deadline)) if known == waiting => deadline,
+                _ => Instant::now() + timeout,
+            };
+            self.waiting = Some((waiting, deadline));
+            ready!(self.poll_timer(cx, deadline));
+            if !self.busy() {
+                break;
+            }
+            self.waiting = None;
+        }
         self.end = Some(if started {
             End::Refused(Refusal::SlowHead.into())
         } else {
             End::Closed
         });
         Poll::Ready(())
+    }
+
+    /// What is waited for, and for how long at most; `None` to close at once.
+    fn wait(&self, started: bool) -> Option<(Waiting, Duration)> {
+        let closing = self.signals.closing.load(Ordering::Acquire) && !self.busy();
+        match (started, self.passed_any, closing) {
+            (true, ..) | (false, false, false) => Some((Waiting::Head, self.limits.header_timeout)),
+            (false, false, true) => Some((Waiting::LastCall, LAST_CALL)),
+            (false, true, false) => Some((Waiting::Idle, self.limits.idle_timeout)),
+            (false, true, true) => None,
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
