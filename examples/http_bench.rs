@@ -6,6 +6,7 @@
 //! wrk -t1 -c8 -d10s --latency -s examples/http_bench.lua http://127.0.0.1:18080/v1/query
 //! ```
 
+#[expect(clippy::unwrap_used, reason = "fakes of the tests")]
 #[path = "../tests/e2e/http/fakes.rs"]
 mod fakes;
 
@@ -13,6 +14,7 @@ use alfred::clock::SystemClock;
 use alfred::http::{self, App, Settings};
 use std::sync::Arc;
 
+#[expect(clippy::print_stdout, reason = "it is a command")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = std::env::args()
         .nth(1)

@@ -212,8 +212,8 @@ mod tests {
     async fn a_timeout_keeps_the_place_until_the_work_ends() {
         let lane = lane(1, 0, 20, 20);
         let (release, held) = mpsc::channel::<()>();
-        let late = lane.run(move |_| held.recv()).await.unwrap_err();
-        assert!(matches!(late, LaneError::TimedOut(_)), "{late:?}");
+        let error = lane.run(move |_| held.recv()).await.unwrap_err();
+        assert!(matches!(error, LaneError::TimedOut(_)), "{error:?}");
         assert_eq!(lane.running(), 1, "the place is still taken");
         assert!(matches!(
             lane.run(|_| ()).await,

@@ -157,9 +157,18 @@ mod tests {
         assert_eq!(full.answer, AnswerKind::None);
     }
 
+    #[track_caller]
+    fn assert_refused(cases: &[(&str, &str, &str)]) {
+        for (body, field, says) in cases {
+            let (status, named, detail) = refused(body);
+            assert_eq!((status, named.as_str()), (422, *field), "{body}: {detail}");
+            assert!(detail.contains(says), "{body}: {detail}");
+        }
+    }
+
     #[test]
     fn wrong_fields_are_422_and_named() {
-        for (body, field, says) in [
+        assert_refused(&[
             (r"{}", "query", "missing"),
             (r#"{"query": ""}"#, "query", "1 to 8192 bytes"),
             (r#"{"query": "  "}"#, "query", "white space"),
@@ -189,6 +198,12 @@ mod tests {
                 "top_k",
                 "integer",
             ),
+        ]);
+    }
+
+    #[test]
+    fn wrong_words_and_shapes_are_422_and_named() {
+        assert_refused(&[
             (
                 r#"{"query": "a", "mode": "fast"}"#,
                 "mode",
@@ -228,11 +243,7 @@ mod tests {
             (r#"{"query": "a", "query": "b"}"#, "query", "twice"),
             (r#"["a"]"#, "", "must be an object, got an array"),
             (r#""a""#, "", "must be an object, got \"a\""),
-        ] {
-            let (status, named, detail) = refused(body);
-            assert_eq!((status, named.as_str()), (422, field), "{body}: {detail}");
-            assert!(detail.contains(says), "{body}: {detail}");
-        }
+        ]);
         let long = format!(r#"{{"query": "{}"}}"#, "x".repeat(8_193));
         assert!(refused(&long).2.contains("got 8193 bytes"));
     }

@@ -166,7 +166,7 @@ fn admin(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let ready = get()
         .and(warp::path!("readyz"))
         .and(with(app))
-        .map(handlers::admin::ready);
+        .map(|app: Arc<App>, info: Info| handlers::admin::ready(&app, &info));
     let openapi = get()
         .and(warp::path!("openapi.json"))
         .map(handlers::admin::openapi);

@@ -16,16 +16,17 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// Largest request line and headers together, in bytes: more is 431. Default 16 KiB.
     pub max_head_bytes: usize,
-    /// Most queries and reads that run at once; each holds a thread. Default 32: four cores' worth
+    /// Most queries that run at once; each holds a thread (listing, counting and status have four
+    /// places of their own). Default 32: four cores' worth
     /// of embedding at p95 300 ms, and enough to keep a remote provider or database busy.
     pub max_in_flight: usize,
-    /// Most queries and reads that wait for one of those places; beyond is 503 at once.
+    /// Most calls of one kind (queries, reads, writes) that wait for a place; beyond is 503 at once.
     /// Default 256.
     pub max_waiting: usize,
     /// Longest wait for a place, in ms; then 503. Default 1,000: who waited longer has missed
     /// every sensible latency target already.
     pub queue_timeout_ms: u64,
-    /// Longest time from the first byte of the head being complete to the reply of a query or
+    /// Longest time from the body having been read to the reply of a query or
     /// read, in ms; then 504. Default 10,000.
     pub request_timeout_ms: u64,
     /// Most calls that store or delete documents at once. Default 2: the store has one writer, the

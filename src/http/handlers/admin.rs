@@ -17,7 +17,7 @@ pub(in crate::http) fn health() -> Response {
 }
 
 /// Whether a query would be answered now.
-pub(in crate::http) fn ready(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
+pub(in crate::http) fn ready(app: &App, info: &RequestInfo) -> Response {
     let missing = app.readiness.missing();
     if missing.is_empty() {
         return reply::json_bytes(StatusCode::OK, r#"{"status":"ready"}"#);
@@ -28,7 +28,7 @@ pub(in crate::http) fn ready(app: Arc<App>, info: Arc<RequestInfo>) -> Response 
         .collect();
     let detail = format!("not ready: {}", missing.join("; "));
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
-    reply::problem(problem, &info)
+    reply::problem(problem, info)
 }
 
 pub(in crate::http) fn openapi() -> Response {

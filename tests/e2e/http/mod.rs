@@ -1,5 +1,7 @@
 //! The HTTP side over real sockets, with fakes behind it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod client;
 mod fakes;
 mod limits;

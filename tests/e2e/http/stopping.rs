@@ -3,13 +3,13 @@
 use super::client::{Connection, post};
 use super::fakes;
 use super::server::{Server, settings, start, start_on, start_with};
-use alfred::clock::SystemClock;
+use alfred::clock::{Clock as _, SystemClock};
 use alfred::http::{App, Listener};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const QUERY: &[u8] = br#"{"query": "a"}"#;
 const JSON: &str = "content-type: application/json\r\n";
@@ -57,7 +57,7 @@ fn running_requests_end_and_idle_connections_close() {
 fn what_runs_for_too_long_is_cut_and_counted() {
     let (server, release) = stuck();
     let mut running = ask(&server);
-    let started = Instant::now();
+    let started = SystemClock.monotonic();
     assert_eq!(server.stop().cut_requests, 1);
     let took = started.elapsed();
     assert!(
@@ -80,7 +80,7 @@ fn partial_heads_do_not_hold_the_stop_up_for_longer_than_the_drain() {
     let mut partial = server.connect();
     partial.send("GET /healthz HTTP/1.1\r\n");
     let mut fresh = server.connect();
-    let started = Instant::now();
+    let started = SystemClock.monotonic();
     assert_eq!(server.stop().cut_requests, 0);
     assert!(
         started.elapsed() < Duration::from_secs(4),
@@ -135,8 +135,8 @@ fn a_restart_under_load_loses_nothing_when_the_listening_socket_stays() {
         .collect();
     let wait_for = |more: usize| {
         let goal = answered.load(Ordering::Relaxed) + more;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while answered.load(Ordering::Relaxed) < goal && Instant::now() < deadline {
+        let deadline = SystemClock.monotonic() + Duration::from_secs(30);
+        while answered.load(Ordering::Relaxed) < goal && SystemClock.monotonic() < deadline {
             std::thread::yield_now();
         }
     };
