@@ -121,10 +121,10 @@ fn score(
     }
 }
 
-/// A heading announces an answer and is none.
+/// A heading, of a section or a table, announces an answer and is none.
 fn kind_weight(kind: UnitKind) -> f64 {
     match kind {
-        UnitKind::Heading => 0.1,
+        UnitKind::Heading | UnitKind::TableHeader => 0.1,
         UnitKind::Sentence | UnitKind::ListItem | UnitKind::TableRow | UnitKind::Code => 1.0,
     }
 }
@@ -166,7 +166,7 @@ fn render(chosen: &[&Passage<'_>]) -> String {
     let mut text = String::new();
     for passage in chosen {
         let quote = passage.unit.text.trim();
-        let is_block = matches!(passage.unit.kind, UnitKind::Code | UnitKind::TableRow);
+        let is_block = matches!(passage.unit.kind, UnitKind::Code | UnitKind::TableHeader | UnitKind::TableRow);
         let is_line = is_block || passage.unit.kind == UnitKind::ListItem;
         if !text.is_empty() {
             text.push(if is_line { '\n' } else { ' ' });

@@ -6,21 +6,26 @@
 //! 1. [`cli`]: argv to a verb, wiring only.
 //! 2. [`http`], [`ingest`], [`soak`], [`report`]: the ways in.
 //! 3. [`search`]: the one use case.
-//! 4. [`embed`], [`store`], [`extract`], [`chunking`]: what it stands on.
+//! 4. [`embed`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
 //! 5. [`config`], [`domain`], [`clock`], [`failure`]: words, settings and leaves.
 
+pub mod answering;
 pub mod chunking;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod embed;
 pub mod extract;
 pub mod failure;
+pub mod fusion;
 pub mod http;
 pub mod ingest;
 pub mod report;
 pub mod search;
+pub mod sentences;
 pub mod soak;
 pub mod store;
 pub mod telemetry;
+pub mod terms;

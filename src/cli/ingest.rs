@@ -1,17 +1,19 @@
 //! `alfred ingest`
 
+use super::daemon::Daemon;
 use super::progress::Progress;
+use super::remote::DaemonSink;
 use super::{Context, Outcome, output, wiring};
 use crate::config::Config;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::failure::Failure;
 use crate::ingest::files::{self, Found};
-use crate::ingest::pipeline::{self, Event, Options};
+use crate::ingest::pipeline::{self, Event, Options, Sink};
 use crate::ingest::plan;
 use crate::store::{EmbeddingRepo, ListRequest, StoreError};
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Arguments of `alfred ingest`.
@@ -166,9 +168,38 @@ fn ingest(
         output::error(&format!("error: {}: {problem}", path.display()));
         summary.fail(&path.display().to_string(), problem.clone());
     }
-    let ingester = wiring::ingester(config)?;
+    match Daemon::find(config).filter(|_| !options.dry_run) {
+        Some(daemon) => {
+            let sink = DaemonSink::new(daemon, wiring::extractor());
+            store(&sink, found, options, &mut summary)?;
+            if prune {
+                let documents = sink.documents(&options.collection)?;
+                for source in gone(documents.keys().map(String::as_str), found) {
+                    sink.delete(&documents[source])?;
+                    summary.deleted += 1;
+                }
+            }
+        }
+        None => {
+            let ingester = wiring::open(config)?.ingester;
+            store(ingester.as_ref(), found, options, &mut summary)?;
+            if prune {
+                summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
+            }
+        }
+    }
+    summary.seconds = (SystemClock.monotonic() - started).as_secs_f64();
+    Ok(summary)
+}
+
+fn store<S: Sink>(
+    sink: &S,
+    found: &Found,
+    options: &Options,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
     let mut progress = Progress::start(found.files.len());
-    let result = pipeline::run(&ingester, &found.files, options, &mut |event| {
+    let result = pipeline::run(sink, &found.files, options, &mut |event| {
         match &event {
             Event::Failed { source, error } => progress.line(&format!("error: {source}: {error}")),
             Event::Empty(source) => {
@@ -185,15 +216,16 @@ fn ingest(
         Failure::failed("ingest stopped; what was stored before stays, run it again to go on")
             .because(error)
             .maybe_hint(hint)
-    })?;
-    if prune {
-        summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
-    }
-    summary.seconds = (SystemClock.monotonic() - started).as_secs_f64();
-    Ok(summary)
+    })
 }
 
-/// Deletes what the arguments cover and whose file is gone; returns how many documents.
+/// What the arguments cover and whose file is gone.
+fn gone<'a>(stored: impl IntoIterator<Item = &'a str>, found: &Found) -> Vec<&'a str> {
+    let here = found.files.iter().map(|file| file.source.as_str()).collect();
+    plan::gone(stored, &here, &found.coverage)
+}
+
+/// Deletes what is gone, straight in the store; returns how many documents.
 fn delete_gone(
     repo: &dyn EmbeddingRepo,
     found: &Found,
@@ -203,37 +235,31 @@ fn delete_gone(
         let hint = error.hint();
         Failure::failed("cannot delete what is gone").because(error).maybe_hint(hint)
     };
-    let here: BTreeSet<&str> = found.files.iter().map(|file| file.source.as_str()).collect();
-    let mut after = None;
-    let mut gone = Vec::new();
+    let mut request = ListRequest {
+        collection: options.collection.clone(),
+        source: None,
+        after: None,
+        limit: 1_000,
+    };
+    let mut documents = BTreeMap::new();
     loop {
-        let request = ListRequest {
-            collection: options.collection.clone(),
-            source: None,
-            after: after.take(),
-            limit: 1_000,
-        };
         let page = match repo.list_documents(&request) {
             Err(StoreError::UnknownCollection { .. }) => Vec::new(),
             page => page.map_err(failed)?,
         };
-        let sources = page.iter().map(|document| document.source.as_str());
-        let gone_sources: BTreeSet<&str> =
-            plan::gone(sources, &here, &found.coverage).into_iter().collect();
-        gone.extend(
-            page.iter()
-                .filter(|document| gone_sources.contains(document.source.as_str()))
-                .map(|document| document.id),
-        );
-        match page.last() {
-            Some(last) => after = Some(last.source.to_string()),
-            None => break,
-        }
+        let Some(last) = page.last() else { break };
+        request.after = Some(last.source.to_string());
+        documents
+            .extend(page.into_iter().map(|document| (document.source.to_string(), document.id)));
     }
-    if options.dry_run || gone.is_empty() {
-        return Ok(gone.len() as u64);
+    let ids: Vec<_> = gone(documents.keys().map(String::as_str), found)
+        .into_iter()
+        .map(|source| documents[source])
+        .collect();
+    if options.dry_run || ids.is_empty() {
+        return Ok(ids.len() as u64);
     }
-    repo.delete_documents(&gone).map_err(failed)
+    repo.delete_documents(&ids).map_err(failed)
 }
 
 fn workers(config: &Config) -> usize {

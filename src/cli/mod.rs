@@ -1,11 +1,19 @@
 //! argv to a verb: clap types and one file a verb; wiring only.
 
 mod config;
+mod daemon;
 mod ingest;
+pub mod model;
 mod output;
+mod progress;
 mod query;
+mod remote;
+pub mod report;
+pub mod runs;
 mod serve;
+pub mod soak;
 mod status;
+pub mod store;
 mod wiring;
 
 use crate::config::{Config, Environment};
@@ -119,10 +127,23 @@ enum Verb {
     Ingest(ingest::IngestArgs),
     /// Ask one question
     Query(query::QueryArgs),
+    /// Send requests on a schedule, measure from when each was due, and judge
+    Soak(Box<soak::SoakArgs>),
+    /// Report on recorded runs
+    Report(report::ReportArgs),
+    /// List recorded runs with their verdicts
+    Runs(runs::RunsArgs),
+    /// Put a local embedding model in place, check it, or list those that are there
+    Model(model::ModelArgs),
+    /// The corpus at rest: counts and sizes, integrity, backup, restore
+    Store(store::StoreArgs),
     /// What the running daemon says of itself
     Status(status::StatusArgs),
     /// Show or check the configuration
     Config(config::ConfigArgs),
+    /// Takes text out of documents for another alfred, on stdin and stdout
+    #[command(name = crate::extract::Extractor::VERB, hide = true)]
+    ExtractWorker,
 }
 
 /// Runs the verb that `arguments` name.
@@ -144,8 +165,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Serve(arguments) => serve::run(&arguments, &context),
         Verb::Ingest(arguments) => ingest::run(&arguments, &context),
         Verb::Query(arguments) => query::run(&arguments, &context),
+        Verb::Soak(arguments) => soak::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Report(arguments) => report::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Runs(arguments) => runs::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Model(arguments) => {
+            model::run(&arguments, &context, &wiring::model_paths(&context.config()?))
+        }
+        Verb::Store(arguments) => store::run(&arguments, &context.config()?.store_dir, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
+        Verb::ExtractWorker => {
+            crate::extract::worker::run(std::io::stdin(), std::io::stdout())
+                .map_err(|error| Failure::failed("the worker's pipe broke").because(error))
+        }
     }
 }
 

@@ -66,7 +66,7 @@ const DAY_MS: i64 = 86_400_000;
 /// All keys, in the order of the shipped file.
 pub const KEYS: &[Key] = &[
     key("server.listen", List, r#"["127.0.0.1:8080"]"#),
-    planned("server.allow_anonymous", Bool, "false"),
+    key("server.allow_anonymous", Bool, "false"),
     planned("server.tls_cert", Text, r#""""#),
     planned("server.tls_key", Text, r#""""#),
     planned("server.trusted_proxies", List, "[]"),

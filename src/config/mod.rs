@@ -28,8 +28,6 @@ pub struct Config {
     pub main_file: Option<PathBuf>,
     /// Folder of the embedded store.
     pub store_dir: PathBuf,
-    /// Whether the store's folder was said by a file, the environment or a flag.
-    pub store_dir_is_said: bool,
     /// Folder of recorded soak runs.
     pub runs_dir: PathBuf,
     /// The only folder in which models are looked for, where one was said.
@@ -140,7 +138,6 @@ impl Config {
         };
         Ok(Self {
             store_dir: path_or(&raw.store.path, base.clone()),
-            store_dir_is_said: !raw.store.path.is_empty(),
             runs_dir: path_or(&raw.soak.runs_dir, base.join("soak")),
             models_dir: Some(&raw.embedding.models_dir)
                 .filter(|dir| !dir.is_empty())
@@ -150,6 +147,12 @@ impl Config {
             main_file,
             origins,
         })
+    }
+
+    /// Whether a file, the environment or a flag gave the key a value.
+    #[must_use]
+    pub fn is_said(&self, path: &str) -> bool {
+        self.origins.get(path).is_some_and(|(_, source)| source != "default")
     }
 
     /// Every key with its value and source, secrets masked, in the order of the shipped file.

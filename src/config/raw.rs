@@ -27,6 +27,7 @@ pub struct Raw {
 #[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
 pub struct Server {
     pub listen: Vec<String>,
+    pub allow_anonymous: bool,
     pub max_connections: usize,
     pub max_body_bytes: usize,
     pub max_head_bytes: usize,

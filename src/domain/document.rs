@@ -101,7 +101,7 @@ impl Metadata {
 pub struct ContentHash(pub [u8; 32]);
 
 /// Text taken out of a document, in reading order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ExtractedText {
     /// The document's own title, when it states one.
     pub title: Option<String>,
@@ -110,7 +110,7 @@ pub struct ExtractedText {
 }
 
 /// One structural part of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Block {
     /// What it is.
     pub kind: BlockKind,
@@ -121,7 +121,7 @@ pub struct Block {
 }
 
 /// What a block is; decides where chunks may be cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum BlockKind {
     /// A heading of level 1 to 6; `text` is the heading without its markup.
     Heading(u8),

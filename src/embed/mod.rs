@@ -3,7 +3,27 @@
 //! [`Embedder`] is what the rest of the house sees. Implementations block; they are called from
 //! blocking threads only.
 
+pub mod batcher;
+pub mod cache;
+mod graph;
+mod hub;
+pub mod known;
+mod lanes;
+pub mod local;
+pub mod model_folder;
+pub mod model_paths;
+pub mod pull;
+#[cfg(test)]
+pub(crate) mod testing;
+mod tokens;
+pub mod verify;
+
 use crate::domain::{Embedding, ModelId};
+
+pub use cache::{CachedEmbedder, QueryEmbedding};
+pub use local::LocalModel;
+pub use model_folder::{DEFAULT_MODEL, ModelFolder};
+pub use model_paths::ModelPaths;
 
 /// What one call returned.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +53,7 @@ pub trait Embedder: Send + Sync {
 }
 
 /// Why no vectors came back.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum EmbedError {
     /// The model's files are missing or do not match their digests.
     #[error("the embedding model {model} in {path}: {problem}")]

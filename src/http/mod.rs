@@ -1,1 +1,158 @@
-//! (http)
+//! The corpus over HTTP/1.1: an accept loop with limits on everything, warp's filters for routing,
+//! and one crossing to the blocking use cases.
+//!
+//! Reading order: [`serve`] (accept, stop) → `connection` (one socket, through `wire`) → `service`
+//! (request id, limits, panics, one record a request) → `routes` → `handlers` → `parse` and
+//! `blocking` in, `reply` and `problem` out.
+//!
+//! Decided here: a reply to an error whose request body was not read closes the connection and
+//! lingers, so that the client gets to read it. `POST` needs `content-type: application/json`
+//! (absent is 415 too: a web page may send other types to a local daemon without asking).
+//! HTTP/2 and TLS are left to a proxy.
+
+mod blocking;
+mod body;
+mod connection;
+mod handlers;
+mod json;
+pub mod listen;
+pub mod observe;
+mod parse;
+mod problem;
+mod readiness;
+mod reply;
+mod routes;
+mod server;
+mod service;
+mod settings;
+mod wire;
+
+pub use listen::{BindError, ListenAddress, Listener, bind};
+pub use observe::Observer;
+pub use readiness::Readiness;
+pub use server::{Stopped, serve};
+pub use settings::Settings;
+pub use wire::socket::Peer;
+
+/// An answer as `POST /v1/query` replies it, for those who answer without the server.
+#[must_use]
+pub fn answer_json(answer: &Answer) -> Value {
+    reply::answer(answer, Duration::ZERO)
+        .and_then(|body| serde_json::from_slice(&body))
+        .unwrap_or_default()
+}
+
+use crate::clock::Clock;
+use crate::domain::{Answer, Query, Upserted};
+use crate::embed::Embedder;
+use crate::ingest::{IngestError, Ingester, NewDocument};
+use crate::search::{SearchError, Searcher};
+use crate::store::EmbeddingRepo;
+use blocking::{Lane, LaneLimits};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Places for listing, counting, status and reading bodies: short work that must get through
+/// while queries queue.
+const READ_PLACES: usize = 4;
+
+/// Answers one question; blocks.
+pub type AnswerFn = dyn Fn(&Query) -> Result<Answer, SearchError> + Send + Sync;
+/// Stores documents, each whole or refused by itself; blocks.
+pub type PutFn =
+    dyn Fn(&[NewDocument]) -> Result<Vec<Result<Upserted, IngestError>>, IngestError> + Send + Sync;
+/// Further sections of `GET /v1/status`, by name; blocks, briefly.
+pub type StatusFn = dyn Fn() -> Map<String, Value> + Send + Sync;
+
+/// What the routes call. All of it blocks and runs on blocking threads.
+#[derive(Clone)]
+pub struct UseCases {
+    /// `POST /v1/query`.
+    pub answer: Arc<AnswerFn>,
+    /// `POST /v1/documents`.
+    pub put: Arc<PutFn>,
+    /// Listing, reading and deleting.
+    pub repo: Arc<dyn EmbeddingRepo>,
+    /// Named in the status.
+    pub embedder: Arc<dyn Embedder>,
+}
+
+impl UseCases {
+    /// The real ones.
+    #[must_use]
+    pub fn new(searcher: Arc<Searcher>, ingester: Arc<Ingester>) -> Self {
+        Self {
+            repo: Arc::clone(searcher.repo()),
+            embedder: Arc::clone(searcher.embedder()),
+            answer: Arc::new(move |query| searcher.answer(query)),
+            put: Arc::new(move |documents| ingester.put(documents)),
+        }
+    }
+}
+
+/// Everything the routes share.
+pub struct App {
+    pub(crate) cases: UseCases,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) status: Arc<StatusFn>,
+    pub(crate) queries: Lane,
+    pub(crate) writes: Lane,
+    pub(crate) reads: Lane,
+}
+
+impl App {
+    /// An application that is ready at once and has nothing to add to its status; see the `with_`
+    /// methods.
+    #[must_use]
+    pub fn new(cases: UseCases, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let lane = |places, timeout_ms| {
+            Lane::new(LaneLimits {
+                places,
+                max_waiting: settings.max_waiting,
+                queue_timeout: Duration::from_millis(settings.queue_timeout_ms),
+                total_timeout: Duration::from_millis(timeout_ms),
+            })
+        };
+        Self {
+            queries: lane(settings.max_in_flight, settings.request_timeout_ms),
+            writes: lane(settings.max_writes_in_flight, settings.write_timeout_ms),
+            reads: lane(READ_PLACES, settings.request_timeout_ms),
+            observer: Arc::new(Observer::new(clock.monotonic())),
+            readiness: Arc::default(),
+            status: Arc::new(Map::new),
+            cases,
+            settings,
+            clock,
+        }
+    }
+
+    /// Ready only when all conditions of `readiness` are met.
+    #[must_use]
+    pub fn with_readiness(mut self, readiness: Arc<Readiness>) -> Self {
+        self.readiness = readiness;
+        self
+    }
+
+    /// Adds sections to `GET /v1/status`: `pool`, `cache`, `reload`.
+    #[must_use]
+    pub fn with_status(mut self, status: Arc<StatusFn>) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Counts of requests, for metrics.
+    #[must_use]
+    pub fn observer(&self) -> &Arc<Observer> {
+        &self.observer
+    }
+
+    /// What `/readyz` answers from.
+    #[must_use]
+    pub fn readiness(&self) -> &Arc<Readiness> {
+        &self.readiness
+    }
+}

@@ -1,19 +1,23 @@
 //! Documents into the store: extract → chunk → plan → embed in batches → one transaction a document.
 
 pub mod files;
+mod local;
 pub mod pipeline;
 pub mod plan;
 
 use crate::chunking::{ChunkLimits, chunk};
 use crate::domain::stored::document_id;
 use crate::domain::{
-    Chunk, CollectionName, ContentHash, EmbeddedDocument, Embedding, ExtractedText, LimitError,
+    Block, Chunk, CollectionName, ContentHash, EmbeddedDocument, Embedding, ExtractedText, LimitError,
     Metadata, SourceName, UpsertStatus, Upserted,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::extract::{self, ExtractError, Format};
 use crate::store::{EmbeddingRepo, StoreError};
 use std::sync::Arc;
+
+/// Parts the pages of a document that is offered as text.
+const PAGE_BREAK: char = '\u{c}';
 
 /// Takes text out of bytes; the real one isolates its parsers, tests pass a plain function.
 pub type Extract = dyn Fn(Format, &[u8]) -> Result<ExtractedText, ExtractError> + Send + Sync;
@@ -110,7 +114,7 @@ impl Ingester {
         if let Some(upserted) = self.unchanged(&new.collection, &new.source, hash)? {
             return Err(Skipped::Unchanged(upserted));
         }
-        let text = (self.extract)(format, bytes).map_err(IngestError::Extract)?;
+        let text = self.extract_pages(format, &new.content).map_err(IngestError::Extract)?;
         let document = EmbeddedDocument {
             collection: new.collection.clone(),
             source: new.source.clone(),
@@ -121,6 +125,25 @@ impl Ingester {
             chunks: Vec::new(),
         };
         Ok(self.prepare(document, &text))
+    }
+
+    /// The text of a document whose pages, if it has any, are parted by form feeds, as `pdftotext`
+    /// writes them.
+    fn extract_pages(&self, format: Format, content: &str) -> Result<ExtractedText, ExtractError> {
+        if !content.contains(PAGE_BREAK) || format == Format::Html {
+            return (self.extract)(format, content.as_bytes());
+        }
+        let mut whole = ExtractedText::default();
+        for (number, page) in (1..).zip(content.split(PAGE_BREAK)) {
+            let text = match (self.extract)(format, page.as_bytes()) {
+                Err(ExtractError::Empty) => continue,
+                text => text?,
+            };
+            whole.title = whole.title.or(text.title);
+            let blocks = text.blocks.into_iter();
+            whole.blocks.extend(blocks.map(|block| Block { page: Some(number), ..block }));
+        }
+        if whole.blocks.is_empty() { Err(ExtractError::Empty) } else { Ok(whole) }
     }
 
     /// What the store holds under this hash already, if it is the same.
@@ -227,12 +250,6 @@ pub enum IngestError {
     /// A field is out of range.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The file cannot be read.
-    #[error("it cannot be read: {0}")]
-    Read(#[from] std::io::Error),
-    /// Its extension is not one that is read.
-    #[error("its format is not one that is read; there are: md, pdf, html, txt, rst, log")]
-    UnknownFormat,
     /// No text could be taken out of it.
     #[error(transparent)]
     Extract(ExtractError),
@@ -242,6 +259,9 @@ pub enum IngestError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The daemon that was handed the document refused it, or went away.
+    #[error("{0}")]
+    Daemon(String),
 }
 
 impl IngestError {

@@ -1,12 +1,12 @@
-//! Files → workers that read, hash, extract and chunk → one thread that embeds and stores.
+//! Files → workers that read and prepare them → one thread that hands them to a [`Sink`].
 //!
 //! Memory is bounded: at most `workers` files are being taken apart, and at most
-//! [`QUEUE_DOCUMENTS`] wait for the model. A document is stored once all its chunks have vectors.
+//! [`QUEUE_DOCUMENTS`] wait for the sink.
 
 use super::files::FoundFile;
-use super::{IngestError, Ingester, Prepared, plan};
-use crate::domain::{CollectionName, EmbeddedDocument, Metadata, UpsertStatus};
-use crate::extract::ExtractError;
+use super::IngestError;
+use crate::domain::{CollectionName, Metadata, UpsertStatus};
+use crate::extract::{ExtractError, Format};
 use crate::store::StoreError;
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,10 +41,36 @@ pub enum Event {
         /// Its source.
         source: String,
         /// Why.
-        error: IngestError,
+        error: FileError,
     },
     /// Vectors were made for this many chunks.
     Embedded(usize),
+}
+
+/// Why a file was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refused, or it is a pipe or device.
+    #[error("it cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// Its extension is not one that is read.
+    #[error("its format is not one that is read; there are: md, pdf, html, txt, rst, log")]
+    UnknownFormat,
+    /// Its document was refused.
+    #[error(transparent)]
+    Document(#[from] IngestError),
+}
+
+impl From<ExtractError> for FileError {
+    fn from(error: ExtractError) -> Self {
+        Self::Document(IngestError::Extract(error))
+    }
+}
+
+impl From<StoreError> for FileError {
+    fn from(error: StoreError) -> Self {
+        Self::Document(IngestError::Store(error))
+    }
 }
 
 /// How a run of the pipeline is done.
@@ -60,31 +86,74 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-enum Work {
-    Ready(Prepared),
+/// A file that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadFile<'a> {
+    /// Where it was found, and what it is known by.
+    pub file: &'a FoundFile,
+    /// Its format.
+    pub format: Format,
+    /// The whole of it.
+    pub bytes: &'a [u8],
+}
+
+/// Where documents go: a store that this process opened, or a running daemon.
+pub trait Sink: Sync {
+    /// A document on its way.
+    type Ready: Send;
+
+    /// Makes a document of a file; called on many threads. `None` when it is stored already.
+    ///
+    /// # Errors
+    /// When it cannot become a document; [`ExtractError::Empty`] when there is no text in it.
+    fn prepare(
+        &self,
+        read: ReadFile<'_>,
+        options: &Options,
+    ) -> Result<Option<Self::Ready>, FileError>;
+
+    /// What it is known by, and how many chunks it has (as far as known).
+    fn describe(&self, ready: &Self::Ready) -> (String, usize);
+
+    /// Whether these are worth a call to [`Sink::store`].
+    fn is_enough(&self, waiting: &[Self::Ready]) -> bool;
+
+    /// Stores documents, each whole or refused by itself; `report` hears of each once.
+    ///
+    /// # Errors
+    /// When the store as a whole refuses; nothing of this call is stored then.
+    fn store(
+        &self,
+        ready: Vec<Self::Ready>,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<(), IngestError>;
+}
+
+enum Work<R> {
+    Ready(R),
     Done(Event),
 }
 
 /// Stores `files`; `report` hears of each exactly once.
 ///
 /// # Errors
-/// When the store or the model as a whole refuses; documents stored before stay.
-pub fn run(
-    ingester: &Ingester,
+/// When the sink as a whole refuses; documents stored before stay.
+pub fn run<S: Sink>(
+    sink: &S,
     files: &[FoundFile],
     options: &Options,
     report: &mut dyn FnMut(Event),
 ) -> Result<(), IngestError> {
     let next = AtomicUsize::new(0);
     let is_stopped = AtomicBool::new(false);
-    let (sender, receiver) = crossbeam_channel::bounded::<Work>(QUEUE_DOCUMENTS);
+    let (sender, receiver) = crossbeam_channel::bounded(QUEUE_DOCUMENTS);
     std::thread::scope(|scope| {
         for _ in 0..options.workers.max(1) {
             let sender = sender.clone();
             let (next, is_stopped) = (&next, &is_stopped);
             scope.spawn(move || {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let work = work_on(ingester, file, options);
+                    let work = work_on(sink, file, options);
                     if is_stopped.load(Ordering::Relaxed) || sender.send(work).is_err() {
                         return;
                     }
@@ -92,115 +161,66 @@ pub fn run(
             });
         }
         drop(sender);
-        let result = store_all(ingester, &receiver, options, report);
+        let result = store_all(sink, &receiver, options, report);
         is_stopped.store(true, Ordering::Relaxed);
         drop(receiver);
         result
     })
 }
 
-/// Gathers documents until a batch of chunks is full, then embeds and stores them.
-fn store_all(
-    ingester: &Ingester,
-    receiver: &crossbeam_channel::Receiver<Work>,
+/// Gathers documents until there are enough of them, then stores them.
+fn store_all<S: Sink>(
+    sink: &S,
+    receiver: &crossbeam_channel::Receiver<Work<S::Ready>>,
     options: &Options,
     report: &mut dyn FnMut(Event),
 ) -> Result<(), IngestError> {
-    let mut waiting: Vec<Prepared> = Vec::new();
+    let mut waiting = Vec::new();
     for work in receiver {
         match work {
             Work::Done(event) => report(event),
-            Work::Ready(prepared) if options.dry_run => report(Event::Stored {
-                source: prepared.source().to_string(),
-                status: UpsertStatus::Created,
-                chunks: prepared.chunk_count(),
-            }),
-            Work::Ready(prepared) => waiting.push(prepared),
+            Work::Ready(ready) if options.dry_run => {
+                let (source, chunks) = sink.describe(&ready);
+                report(Event::Stored { source, status: UpsertStatus::Created, chunks });
+            }
+            Work::Ready(ready) => waiting.push(ready),
         }
-        if waiting.iter().map(Prepared::chunk_count).sum::<usize>() >= ingester.batch {
-            store(ingester, std::mem::take(&mut waiting), report)?;
+        if sink.is_enough(&waiting) {
+            sink.store(std::mem::take(&mut waiting), report)?;
         }
     }
-    store(ingester, waiting, report)
+    if waiting.is_empty() { Ok(()) } else { sink.store(waiting, report) }
 }
 
-fn store(
-    ingester: &Ingester,
-    prepared: Vec<Prepared>,
-    report: &mut dyn FnMut(Event),
-) -> Result<(), IngestError> {
-    let sources: Vec<String> = prepared.iter().map(|p| p.source().to_string()).collect();
-    let outcomes = ingester.store(prepared, &mut |chunks| report(Event::Embedded(chunks)))?;
-    for (source, outcome) in sources.into_iter().zip(outcomes) {
-        report(match outcome {
-            Ok(stored) if stored.status == UpsertStatus::Unchanged => Event::Unchanged(source),
-            Ok(stored) => Event::Stored { source, status: stored.status, chunks: stored.chunks },
-            Err(error) => Event::Failed { source, error: error.into() },
-        });
-    }
-    Ok(())
-}
-
-fn work_on(ingester: &Ingester, file: &FoundFile, options: &Options) -> Work {
+fn work_on<S: Sink>(sink: &S, file: &FoundFile, options: &Options) -> Work<S::Ready> {
     let source = || file.source.to_string();
-    let prepared = catch_unwind(AssertUnwindSafe(|| prepare(ingester, file, options)));
+    let prepare = || {
+        let format = file.format.ok_or(FileError::UnknownFormat)?;
+        let bytes = read(&file.path)?;
+        sink.prepare(ReadFile { file, format, bytes: &bytes }, options)
+    };
     let crashed = |_| {
         let problem = "the parser crashed on it; please report it".to_owned();
-        Err(IngestError::Extract(ExtractError::Malformed(problem)))
+        Err(ExtractError::Malformed(problem).into())
     };
-    match prepared.unwrap_or_else(crashed) {
-        Ok(Some(prepared)) => Work::Ready(prepared),
+    match catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(crashed) {
+        Ok(Some(ready)) => Work::Ready(ready),
         Ok(None) => Work::Done(Event::Unchanged(source())),
-        Err(IngestError::Extract(ExtractError::Empty)) => Work::Done(Event::Empty(source())),
+        Err(FileError::Document(IngestError::Extract(ExtractError::Empty))) => {
+            Work::Done(Event::Empty(source()))
+        }
         Err(error) => Work::Done(Event::Failed { source: source(), error }),
     }
 }
 
-/// `None` when the very same content is stored already.
-fn prepare(
-    ingester: &Ingester,
-    file: &FoundFile,
-    options: &Options,
-) -> Result<Option<Prepared>, IngestError> {
-    let format = file.format.ok_or(IngestError::UnknownFormat)?;
-    let bytes = read(&file.path)?;
-    let content_hash = ingester.hash(format, &bytes, None, &options.metadata);
-    let stored = ingester
-        .repo
-        .content_hashes(&options.collection, std::slice::from_ref(&file.source))
-        .or_else(|error| match error {
-            StoreError::UnknownCollection { .. } => Ok(vec![None]),
-            other => Err(other),
-        })?;
-    if plan::need(content_hash, stored.first().copied().flatten()) == plan::Need::Nothing {
-        return Ok(None);
-    }
-    let text = (ingester.extract)(format, &bytes).map_err(IngestError::Extract)?;
-    let document = EmbeddedDocument {
-        collection: options.collection.clone(),
-        source: file.source.clone(),
-        title: text.title.clone().unwrap_or_default(),
-        metadata: options.metadata.clone(),
-        content_hash,
-        bytes: bytes.len() as u64,
-        chunks: Vec::new(),
-    };
-    let prepared = ingester.prepare(document, &text);
-    if prepared.chunk_count() == 0 {
-        return Err(IngestError::Extract(ExtractError::Empty));
-    }
-    Ok(Some(prepared))
-}
-
 /// The whole file, refused before it is read when it is too large; a file that grows meanwhile is
 /// read up to the limit and refused too.
-fn read(path: &Path) -> Result<Vec<u8>, IngestError> {
-    let too_large =
-        |bytes| IngestError::Extract(ExtractError::TooLarge { bytes, limit: MAX_FILE_BYTES });
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let too_large = |bytes| ExtractError::TooLarge { bytes, limit: MAX_FILE_BYTES }.into();
     // Before it is opened: opening a named pipe would wait for a writer.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(IngestError::Read(std::io::Error::other("it is not a regular file")));
+        return Err(FileError::Read(std::io::Error::other("it is not a regular file")));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(too_large(metadata.len()));

@@ -1,1 +1,29 @@
-//! (soak)
+//! Load on a schedule, measured from when each request was due, and a verdict.
+//!
+//! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
+//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk) → [`verdict`]. [`run`] ties
+//! them together; [`run_folder`] reads a run back. It is a client over HTTP and knows nothing of
+//! stores, models or searching.
+//!
+//! Why from the due time: a generator that waits for a slow answer before it sends the next request
+//! asks a stalled server nothing, and so records one slow answer where users would have seen
+//! hundreds (coordinated omission, as Gil Tene named it). Here the schedule never waits.
+
+pub mod driver;
+pub mod latency;
+pub mod ledger;
+pub mod monotonic;
+pub mod queries;
+pub mod record;
+pub mod run;
+pub mod run_folder;
+pub mod run_log;
+pub mod scenario;
+pub mod schedule;
+pub mod settings;
+pub mod tally;
+pub mod threshold;
+pub mod units;
+pub mod verdict;
+
+pub use run::{FinishedRun, Place, Progress, SoakError, Watch, run};

@@ -4,6 +4,8 @@
 //! pass the same conformance tests. Implementations block; they are called from blocking threads
 //! only.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod embedded;
 
 use crate::domain::{

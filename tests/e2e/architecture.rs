@@ -9,13 +9,41 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "http", "ingest", "soak", "report", "search", "embed", "store", "extract", "chunking",
-            "config", "domain", "telemetry", "client",
+            "http",
+            "ingest",
+            "soak",
+            "report",
+            "search",
+            "embed",
+            "store",
+            "extract",
+            "chunking",
+            "config",
+            "domain",
+            "telemetry",
+            "client",
         ],
     ),
-    ("http", &["ingest", "search", "store", "embed", "extract", "domain", "telemetry"]),
-    ("ingest", &["embed", "store", "chunking", "extract", "domain"]),
-    ("search", &["embed", "store", "answering", "terms", "domain"]),
+    (
+        "http",
+        &[
+            "ingest",
+            "search",
+            "store",
+            "embed",
+            "extract",
+            "domain",
+            "telemetry",
+        ],
+    ),
+    (
+        "ingest",
+        &["embed", "store", "chunking", "extract", "domain"],
+    ),
+    (
+        "search",
+        &["embed", "store", "answering", "terms", "domain"],
+    ),
     ("store", &["fusion", "terms", "domain"]),
     ("embed", &["domain"]),
     ("extract", &["domain", "sentences"]),
@@ -53,11 +81,28 @@ fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
 /// The top-level modules that a source file names: `crate::a`, `alfred::a`, `use crate::{a, b}`.
 fn named(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        for part in line.split("crate::").skip(1).chain(line.split("alfred::").skip(1)) {
+    for line in text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+    {
+        for part in line
+            .split("crate::")
+            .skip(1)
+            .chain(line.split("alfred::").skip(1))
+        {
             let list = part.strip_prefix('{').map_or_else(
-                || part.split(|c: char| !c.is_alphanumeric() && c != '_').take(1).collect(),
-                |rest| rest.split('}').next().unwrap_or("").split(", ").collect::<Vec<_>>(),
+                || {
+                    part.split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .take(1)
+                        .collect()
+                },
+                |rest| {
+                    rest.split('}')
+                        .next()
+                        .unwrap_or("")
+                        .split(", ")
+                        .collect::<Vec<_>>()
+                },
             );
             let first = |item: &str| item.split("::").next().unwrap_or("").trim().to_owned();
             names.extend(list.into_iter().map(first).filter(|name| !name.is_empty()));
@@ -75,13 +120,23 @@ fn arrows_point_down() {
     let mut wrong = Vec::new();
     let mut arrows = 0;
     for file in &files {
-        let relative = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-        let module = relative.split(['/', '.']).next().unwrap_or_default().to_owned();
+        let relative = file
+            .strip_prefix(&root)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let module = relative
+            .split(['/', '.'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         if module == "lib" {
             continue;
         }
         let Some(may) = allowed.get(module.as_str()) else {
-            wrong.push(format!("{relative}: the module {module} has no place in ARROWS"));
+            wrong.push(format!(
+                "{relative}: the module {module} has no place in ARROWS"
+            ));
             continue;
         };
         for name in named(&std::fs::read_to_string(file).unwrap()) {
@@ -92,8 +147,15 @@ fn arrows_point_down() {
             }
         }
     }
-    assert!(arrows > 50, "only {arrows} arrows were read: does this test still see the source?");
-    assert!(wrong.is_empty(), "arrows that point up:\n{}", wrong.join("\n"));
+    assert!(
+        arrows > 50,
+        "only {arrows} arrows were read: does this test still see the source?"
+    );
+    assert!(
+        wrong.is_empty(),
+        "arrows that point up:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -107,12 +169,17 @@ fn files_stay_short() {
         .filter(|(_, lines)| *lines > 500)
         .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
         .collect();
-    assert!(long.is_empty(), "files past 500 lines:\n{}", long.join("\n"));
+    assert!(
+        long.is_empty(),
+        "files past 500 lines:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
 fn the_arrow_reader_sees_through_groups() {
-    let text = "use crate::{store, embed::Embedder};\nlet x = crate::domain::Query;\n// crate::no\n";
+    let text =
+        "use crate::{store, embed::Embedder};\nlet x = crate::domain::Query;\n// crate::no\n";
     let expected: BTreeSet<String> = ["store", "embed", "domain"].map(String::from).into();
     assert_eq!(named(text), expected);
 }

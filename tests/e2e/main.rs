@@ -1,2 +1,15 @@
 //! End-to-end tests: one binary, one module a subject.
+
 mod architecture;
+mod client;
+mod corpus;
+mod disk;
+mod extract;
+mod http;
+mod mistakes;
+mod model_script;
+mod soak;
+mod soak_bench;
+mod soak_runs;
+mod soak_target;
+mod support;

@@ -1,1 +1,254 @@
 //! The embedded store: SQLite as the source of truth, vectors in memory.
+//!
+//! Everything that was acknowledged is in one SQLite file (write-ahead log, `synchronous=FULL`);
+//! what is kept in memory is rebuilt from it. One connection writes, under a mutex; readers have
+//! their own. A thread looks every 200 ms whether another process has written and catches up.
+//!
+//! Reading order: `schema` (the file), `write`, `read`, `snapshot` (memory that follows the file),
+//! `index` (vectors), `text`, `filter`, `search`, `admin`.
+
+pub mod admin;
+mod fault;
+mod filter;
+mod index;
+mod lock;
+mod pool;
+mod read;
+mod schema;
+mod search;
+mod snapshot;
+mod text;
+mod write;
+
+use crate::clock::Clock;
+use crate::domain::{
+    CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, ModelId, SourceName,
+    StoredDocument, Upserted,
+};
+use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, StoreInfo};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use fault::{Fault, Location};
+use filter::FilterCache;
+use pool::ReaderPool;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use snapshot::{Follower, read_model};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+use text::TextSearch;
+use uuid::Uuid;
+
+/// The file inside the store's folder.
+const FILE_NAME: &str = "alfred.db";
+
+/// How often it is looked whether another process has written; documents of others are served
+/// within this and the time it takes to read them.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The embedded store. Cheap to share behind an `Arc`.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    writer: Mutex<Connection>,
+    clock: Arc<dyn Clock>,
+    follower: Option<(Sender<()>, JoinHandle<()>)>,
+    _lock: lock::SharedLock,
+}
+
+/// What searches and the following thread share.
+struct Shared {
+    location: Location,
+    follower: Follower,
+    pool: ReaderPool,
+    filters: FilterCache,
+    text: TextSearch,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `folder`, creating both when absent, and reads its vectors.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when the folder cannot be used, [`StoreError::Damaged`] when what is
+    /// there is no sound store, [`StoreError::Busy`] while a backup is being restored.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let location = Location::new(&file_in(folder));
+        lock::prepare_folder(folder)?;
+        let lock = lock::SharedLock::take(folder)?;
+        let writer = schema::open_and_migrate(&location)?;
+        let explain = location.explain("reading its vectors");
+        let shared = Arc::new(Shared {
+            follower: Follower::open(&location).map_err(explain)?,
+            pool: ReaderPool::new(location.clone()),
+            filters: FilterCache::new(),
+            text: TextSearch::new(),
+            location,
+        });
+        let follower = follow(&shared)?;
+        Ok(Self {
+            shared,
+            writer: Mutex::new(writer),
+            clock,
+            follower: Some(follower),
+            _lock: lock,
+        })
+    }
+
+    /// Runs `work` in one write transaction; what it wrote is synced, and seen by searches of this
+    /// process, when this returns.
+    fn write<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = (|| {
+            let mut transaction =
+                writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&mut transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        })();
+        drop(writer);
+        let result = result.map_err(self.shared.location.explain(action))?;
+        // It is on disk; that reading it back failed is no reason to call it not stored.
+        self.shared.refresh_or_warn();
+        Ok(result)
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let result = self.shared.pool.read(work);
+        result.map_err(self.shared.location.explain(action))
+    }
+
+    fn now_ms(&self) -> i64 {
+        let since_epoch = self.clock.wall().duration_since(UNIX_EPOCH);
+        let ms = since_epoch.map_or(0, |duration| duration.as_millis());
+        i64::try_from(ms).unwrap_or(i64::MAX)
+    }
+}
+
+impl Shared {
+    fn refresh_or_warn(&self) {
+        if let Err(fault) = self.follower.refresh() {
+            let error = self.location.explain("following the file")(fault);
+            tracing::warn!(%error, "searches show an older state of the store");
+        }
+    }
+}
+
+/// Where the store's file is in its folder.
+fn file_in(folder: &Path) -> PathBuf {
+    folder.join(FILE_NAME)
+}
+
+/// Starts the thread that follows other processes' writes until the sender is dropped.
+fn follow(shared: &Arc<Shared>) -> Result<(Sender<()>, JoinHandle<()>), StoreError> {
+    let (stop, stopped) = bounded::<()>(0);
+    let followed = Arc::clone(shared);
+    let thread = std::thread::Builder::new()
+        .name("store-follower".to_owned())
+        .spawn(move || {
+            while stopped.recv_timeout(FOLLOW_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                followed.refresh_or_warn();
+            }
+        })
+        .map_err(|error| StoreError::Failed {
+            location: shared.location.text(),
+            action: "starting the follower thread".to_owned(),
+            source: Box::new(error),
+        })?;
+    Ok((stop, thread))
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.follower.take() {
+            drop(stop);
+            // It only ends by returning or by a panic that has already been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl EmbeddingRepo for EmbeddedStore {
+    fn model(&self) -> Result<Option<ModelId>, StoreError> {
+        self.read("reading the model", read_model)
+    }
+
+    fn upsert_embeddings(
+        &self,
+        model: &ModelId,
+        documents: &[EmbeddedDocument],
+    ) -> Result<Vec<Result<Upserted, StoreError>>, StoreError> {
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now_ms = self.now_ms();
+        let location = &self.shared.location;
+        self.write("storing documents", |transaction| {
+            write::upsert(transaction, location, model, documents, now_ms)
+        })
+    }
+
+    fn content_hashes(
+        &self,
+        collection: &CollectionName,
+        sources: &[SourceName],
+    ) -> Result<Vec<Option<ContentHash>>, StoreError> {
+        self.read("reading content hashes", |connection| {
+            read::content_hashes(connection, collection, sources)
+        })
+    }
+
+    fn search(&self, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError> {
+        search::search(&self.shared, request)
+    }
+
+    fn list_documents(&self, request: &ListRequest) -> Result<Vec<StoredDocument>, StoreError> {
+        self.read("listing documents", |connection| {
+            read::list(connection, request)
+        })
+    }
+
+    fn document(&self, id: Uuid) -> Result<Option<(StoredDocument, Vec<String>)>, StoreError> {
+        self.read("reading a document", |connection| {
+            read::document(connection, id)
+        })
+    }
+
+    fn delete_documents(&self, ids: &[Uuid]) -> Result<u64, StoreError> {
+        self.write("deleting documents", |transaction| {
+            write::delete(transaction, ids)
+        })
+    }
+
+    fn collections(&self) -> Result<Vec<CollectionInfo>, StoreError> {
+        self.read("listing collections", read::collections)
+    }
+
+    fn delete_collection(
+        &self,
+        name: &CollectionName,
+    ) -> Result<Option<CollectionInfo>, StoreError> {
+        self.write("deleting a collection", |transaction| {
+            write::delete_collection(transaction, name)
+        })
+    }
+
+    fn info(&self) -> Result<StoreInfo, StoreError> {
+        let info = self.read("counting", |connection| {
+            admin::info(connection, &self.shared.location)
+        })?;
+        Ok(StoreInfo {
+            memory_bytes: self.shared.follower.current().memory_bytes(),
+            ..info
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

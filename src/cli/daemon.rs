@@ -1,0 +1,111 @@
+//! The running daemon as the command line sees it: found through its socket, asked over HTTP.
+
+use crate::client::{ClientError, Endpoint, Limits, Outgoing, request_blocking};
+use crate::config::{Config, STATE_DIR};
+use crate::failure::Failure;
+use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The socket of the system-wide daemon.
+pub(super) const SYSTEM_SOCKET: &str = "/run/alfred/alfred.sock";
+/// Longest wait for one answer: the daemon's own limit for a query is shorter.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer that is read: 100 citations of the largest chunks, with room.
+const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+
+/// A daemon that answers.
+pub(super) struct Daemon {
+    endpoint: Endpoint,
+}
+
+/// Where the daemon over this store listens for local commands.
+pub(super) fn socket_of(store_dir: &Path) -> PathBuf {
+    let system = Path::new(SYSTEM_SOCKET);
+    let is_system = store_dir == Path::new(STATE_DIR);
+    match system.parent() {
+        Some(folder) if is_system && folder.is_dir() => system.to_owned(),
+        _ => store_dir.join("alfred.sock"),
+    }
+}
+
+impl Daemon {
+    /// The daemon at `url`.
+    pub(super) fn at(url: &str) -> Result<Self, Failure> {
+        let endpoint = url.trim_end_matches('/').parse().map_err(|error: ClientError| {
+            Failure::usage(format!("--url {url}")).because(error)
+        })?;
+        Ok(Self { endpoint })
+    }
+
+    /// The daemon over the configured store, else the system-wide one when no store was said;
+    /// `None` when nobody listens.
+    pub(super) fn find(config: &Config) -> Option<Self> {
+        let mut sockets = vec![socket_of(&config.store_dir)];
+        if !config.is_said("store.path") {
+            sockets.push(PathBuf::from(SYSTEM_SOCKET));
+        }
+        sockets.into_iter().map(|path| Self { endpoint: Endpoint::Unix(path) }).find(Self::is_alive)
+    }
+
+    fn is_alive(&self) -> bool {
+        let limits = Limits { timeout: Duration::from_secs(2), max_response_bytes: 1 << 20 };
+        request_blocking(&self.endpoint.at("/healthz"), Outgoing::default(), limits)
+            .is_ok_and(|response| response.status == StatusCode::OK)
+    }
+
+    /// Asks for `path` and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or the answer is a problem.
+    pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(path, Outgoing::default())
+    }
+
+    /// Posts JSON to `path` and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or the answer is a problem.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let mut outgoing = Outgoing {
+            method: Method::POST,
+            body: body.to_string().into(),
+            ..Outgoing::default()
+        };
+        let json = HeaderValue::from_static("application/json");
+        outgoing.headers.insert(header::CONTENT_TYPE, json);
+        self.send(path, outgoing)
+    }
+
+    /// Deletes `path` and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or the answer is a problem.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.send(path, Outgoing { method: Method::DELETE, ..Outgoing::default() })
+    }
+
+    fn send(&self, path: &str, outgoing: Outgoing) -> Result<Value, Failure> {
+        let target = self.endpoint.at(path);
+        let limits = Limits { timeout: TIMEOUT, max_response_bytes: MAX_RESPONSE_BYTES };
+        let response = request_blocking(&target, outgoing, limits).map_err(|error| {
+            Failure::failed(format!("no answer from {target}"))
+                .because(error)
+                .hint("is the daemon running? start it with `alfred serve`")
+        })?;
+        let body: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
+        if response.status.is_success() {
+            return Ok(body);
+        }
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        let what = format!("{target} answered {}: {}", response.status, text("detail"));
+        Err(Failure::failed(what))
+    }
+}
+
+impl std::fmt::Display for Daemon {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.endpoint.fmt(formatter)
+    }
+}

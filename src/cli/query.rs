@@ -1,0 +1,207 @@
+//! `alfred query`
+
+use super::daemon::Daemon;
+use super::{Context, Outcome, output, wiring};
+use crate::domain::{AnswerKind, CollectionName, Filter, LimitError, Mode, Query, QueryText, TopK};
+use crate::failure::Failure;
+use crate::search::SearchError;
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+
+/// Width that excerpts are wrapped to.
+const WIDTH: usize = 92;
+/// Lines of an excerpt that are shown.
+const EXCERPT_LINES: usize = 3;
+
+/// Arguments of `alfred query`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    alfred query 'How do I upgrade the Helm chart?'\n  \
+    alfred query 'p95 target' --mode text --top-k 5\n  \
+    alfred query 'backup' --filter 'source=docs/*.md' --json\n\n\
+    Asks the running daemon through its socket; with none running it opens the store itself.")]
+pub(super) struct QueryArgs {
+    /// The question, 1 to 8,192 bytes
+    #[arg(value_name = "TEXT")]
+    text: String,
+    /// How many citations, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true)]
+    top_k: i64,
+    /// What is searched
+    #[arg(long, value_enum, default_value_t = ModeArg::Hybrid)]
+    mode: ModeArg,
+    /// Where
+    #[arg(long, value_name = "NAME", default_value = CollectionName::DEFAULT)]
+    collection: String,
+    /// Only documents with this metadata, or `source=GLOB`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// How the answer is made [default: `answer.kind`, extractive]
+    #[arg(long, value_enum)]
+    answer: Option<AnswerArg>,
+    /// Ask this daemon, as http://127.0.0.1:8080
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ModeArg {
+    Hybrid,
+    Vector,
+    Text,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AnswerArg {
+    Extractive,
+    None,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Hybrid => Self::Hybrid,
+            ModeArg::Vector => Self::Vector,
+            ModeArg::Text => Self::Text,
+        }
+    }
+}
+
+pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
+    let query = parse(arguments).map_err(|error| Failure::usage(error.to_string()))?;
+    let config = context.config()?;
+    let query = Query {
+        answer: match arguments.answer {
+            Some(AnswerArg::Extractive) => AnswerKind::Extractive,
+            Some(AnswerArg::None) => AnswerKind::None,
+            None => config.raw.answer.kind,
+        },
+        ..query
+    };
+    let daemon = match &arguments.url {
+        Some(url) => Some(Daemon::at(url)?),
+        None => Daemon::find(&config),
+    };
+    let reply = match daemon {
+        Some(daemon) => daemon.post("/v1/query", &body(&query))?,
+        None => {
+            let answer = wiring::open(&config)?.searcher.answer(&query).map_err(failure)?;
+            crate::http::answer_json(&answer)
+        }
+    };
+    if context.json { output::print_json(&reply) } else { output::print(&render(&reply)) }
+}
+
+fn failure(error: SearchError) -> Failure {
+    let hint = error.hint();
+    Failure::failed("the question was not answered").because(error).maybe_hint(hint)
+}
+
+fn parse(arguments: &QueryArgs) -> Result<Query, LimitError> {
+    let conditions = arguments
+        .filter
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), scalar(key, value))),
+            None => Err(LimitError::new("filter", format!("must be KEY=VALUE, got {pair:?}"))),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Query {
+        text: QueryText::new(&arguments.text)?,
+        top_k: TopK::new(arguments.top_k)?,
+        mode: arguments.mode.into(),
+        collection: CollectionName::new(&arguments.collection)?,
+        filter: Filter::new(conditions)?,
+        answer: AnswerKind::Extractive,
+    })
+}
+
+/// `true`, `12` and `1.5` are what they look like; to ask for the text "12" write `key="12"`.
+fn scalar(key: &str, value: &str) -> Value {
+    if key == "source" {
+        return value.into();
+    }
+    match serde_json::from_str(value) {
+        Ok(scalar @ (Value::Bool(_) | Value::Number(_) | Value::Null | Value::String(_))) => scalar,
+        _ => value.into(),
+    }
+}
+
+/// The query as `POST /v1/query` takes it.
+fn body(query: &Query) -> Value {
+    let mut filter: Map<String, Value> = query.filter.metadata.iter().cloned().collect();
+    if let Some(glob) = &query.filter.source {
+        filter.insert("source".to_owned(), glob.as_str().into());
+    }
+    json!({
+        "query": query.text.as_str(),
+        "top_k": query.top_k.get(),
+        "mode": query.mode,
+        "collection": query.collection.as_str(),
+        "filter": filter,
+        "answer": query.answer,
+    })
+}
+
+/// The reply for a person: the answer, then each citation with the beginning of its excerpt.
+fn render(reply: &Value) -> String {
+    let mut text = String::new();
+    if let Some(answer) = reply["answer"].as_str().filter(|answer| !answer.is_empty()) {
+        let _ = writeln!(text, "{answer}\n");
+    }
+    let citations = reply["citations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if citations.is_empty() {
+        text.push_str("nothing found\n");
+    }
+    for (index, citation) in citations.iter().enumerate() {
+        let field = |key: &str| citation[key].as_str().unwrap_or_default();
+        let page = citation["page"].as_u64().map(|page| format!(", page {page}"));
+        let title = Some(field("title")).filter(|title| !title.is_empty());
+        let _ = writeln!(
+            text,
+            "[^{}] {}{}{}  (score {:.2})",
+            index + 1,
+            field("source"),
+            page.unwrap_or_default(),
+            title.map(|title| format!(" > {title}")).unwrap_or_default(),
+            citation["score"].as_f64().unwrap_or_default(),
+        );
+        for line in beginning(field("excerpt")) {
+            let _ = writeln!(text, "     {line}");
+        }
+    }
+    let timing = |key: &str| reply["timings_ms"][key].as_f64().unwrap_or_default();
+    let _ = write!(
+        text,
+        "\n{:.1} ms (embedding {:.1}, search {:.1})",
+        timing("total"),
+        timing("embed"),
+        timing("search")
+    );
+    text
+}
+
+/// The first lines of an excerpt, wrapped at words.
+fn beginning(excerpt: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in excerpt.split_whitespace() {
+        let is_full = |line: &String| line.chars().count() + word.chars().count() >= WIDTH;
+        if lines.last().is_some_and(|line| !line.is_empty() && is_full(line)) {
+            if lines.len() == EXCERPT_LINES {
+                if let Some(last) = lines.last_mut() {
+                    last.push('…');
+                }
+                return lines;
+            }
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

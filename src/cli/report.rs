@@ -1,0 +1,106 @@
+//! `alfred report`: what recorded runs say.
+
+use super::{Context, Outcome};
+use crate::failure::Failure;
+use crate::report::{Format, Report};
+use crate::soak::run_folder::{self, RecordedRun, RunFolderError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  The last run:
+    alfred report latest
+
+  Two runs as one, their histograms added without loss:
+    alfred report 20261123T134501Z-soak-1f0c2d3e 20261123T141502Z-soak-77aa01b2
+
+  For a CI server:
+    alfred report latest --format junit -o soak.xml";
+
+/// Reports on a recorded run, or on several merged without loss.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ReportArgs {
+    /// Run folders, names of runs as `alfred runs` lists them, or `latest`
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where to write it, instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Runs the verb; runs that are named are looked for in `runs_dir`.
+///
+/// # Errors
+/// When a run is not found or damaged, or the report cannot be written.
+pub fn run(args: &ReportArgs, runs_dir: &Path, context: &Context) -> Outcome {
+    let runs = args
+        .runs
+        .iter()
+        .map(|name| read(name, runs_dir))
+        .collect::<Result<Vec<_>, _>>()?;
+    let format = if context.json && args.format == Format::Text {
+        Format::Json
+    } else {
+        args.format
+    };
+    let color = args.output.is_none() && console::colors_enabled();
+    let text = Report::of(runs)
+        .write(format, color)
+        .map_err(|error| Failure::failed("cannot write the report").because(error))?;
+    match &args.output {
+        None => to_stdout(&text),
+        Some(path) => std::fs::write(path, text).map_err(|error| {
+            Failure::failed(format!("cannot write the report to {}", path.display())).because(error)
+        }),
+    }
+}
+
+fn read(name: &str, runs_dir: &Path) -> Result<RecordedRun, Failure> {
+    let not_found = || {
+        Failure::usage(format!("there is no run {name:?}"))
+            .hint("list the recorded runs with: alfred runs")
+    };
+    let folder = if name == "latest" {
+        let runs = run_folder::list(runs_dir).map_err(folder_failure)?;
+        runs.into_iter().next_back().ok_or_else(not_found)?
+    } else if Path::new(name).exists() {
+        PathBuf::from(name)
+    } else {
+        Some(runs_dir.join(name))
+            .filter(|folder| folder.exists())
+            .ok_or_else(not_found)?
+    };
+    run_folder::read(&folder).map_err(folder_failure)
+}
+
+pub(super) fn folder_failure(error: RunFolderError) -> Failure {
+    let hint = match &error {
+        RunFolderError::NotARun { .. } => Some("list the recorded runs with: alfred runs"),
+        RunFolderError::Newer { .. } => Some("use that version of alfred, or a later one"),
+        _ => None,
+    };
+    let failure = match &error {
+        RunFolderError::NotARun { .. } => Failure::usage("cannot read a run"),
+        _ => Failure::failed("cannot read a run"),
+    };
+    failure.because(error).maybe_hint(hint.map(str::to_owned))
+}
+
+/// Writes `text` to stdout; a reader that has gone away (as `head` does) is no failure.
+pub(super) fn to_stdout(text: &str) -> Outcome {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed("cannot write to stdout").because(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,230 @@
+//! `alfred soak`: load on a schedule, and a verdict.
+
+use super::{Context, Outcome};
+use crate::client::Target;
+use crate::clock::SystemClock;
+use crate::failure::{Failure, FailureKind};
+use crate::report::{Format, Report, live};
+use crate::soak::record::{Verdict, VerdictRecord};
+use crate::soak::scenario::Scenario;
+use crate::soak::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
+use crate::soak::threshold::Threshold;
+use crate::soak::units::{Rate, parse_duration};
+use crate::soak::{FinishedRun, Place, SoakError, run_folder};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  A minute at 10 requests a second, failing when p95 reaches 300 ms:
+    alfred soak --target http://127.0.0.1:8080/v1/query --queries perf/queryset.txt \\
+      --qps 10 --duration 60s
+
+  Against the local daemon's socket, Poisson arrivals, every query different:
+    alfred soak --target unix:/run/alfred/alfred.sock:/v1/query --queries perf/queryset.txt \\
+      --qps 50 --duration 10m --arrivals poisson --seed 7 --unique --threshold 'p99<1s'
+
+  A scenario file, for half an hour instead of what it says:
+    alfred soak /etc/alfred/soak.d/smoke.toml --duration 30m
+
+Latency is measured from when a request was due, not from when it was sent, so a target that stalls
+is charged for every request that came due meanwhile.
+
+Exit codes: 0 PASS, 99 FAIL (a threshold was crossed), 98 INVALID (the run cannot be judged),
+2 usage, 78 the scenario file is wrong, 1 anything else.
+Ctrl-C once ends the run with its window and judges it; twice aborts it.";
+
+/// Sends requests on a schedule, measures from when each was due, and judges.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SoakArgs {
+    /// Scenario file; flags win over what it says
+    #[arg(value_name = "SCENARIO.toml")]
+    pub scenario: Option<PathBuf>,
+    /// Where requests go: http://HOST:PORT/PATH or unix:/SOCKET:/PATH
+    #[arg(long, value_name = "URL", env = "TARGET_URL")]
+    pub target: Option<Target>,
+    /// File of queries, one a line, used in turn; blank lines are skipped
+    #[arg(long, value_name = "FILE", env = "QUERY_FILE")]
+    pub queries: Option<PathBuf>,
+    /// Requests a second, as 10 or 0.5
+    #[arg(long, value_name = "RATE", env = "QPS")]
+    pub qps: Option<Rate>,
+    /// How long to measure, as 60s, 10m or 2h
+    #[arg(long, env = "DURATION", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Length of a window [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub window: Option<Duration>,
+    /// Requests before the duration, not counted [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub warmup: Option<Duration>,
+    /// How arrivals are spread [default: uniform]
+    #[arg(long)]
+    pub arrivals: Option<ArrivalKind>,
+    /// Seed of Poisson arrivals [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Request timeout, from send [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// With so many in flight, a due request is shed [default: 10000]
+    #[arg(long, value_name = "COUNT")]
+    pub max_in_flight: Option<usize>,
+    /// What must hold: p95<300ms, max<2s, mean<50ms, error_rate<1%, throughput>9.9/s; repeatable
+    /// [default: p95<300ms and error_rate<1%]
+    #[arg(long = "threshold", value_name = "EXPR")]
+    pub thresholds: Vec<Threshold>,
+    /// Statuses that are no errors, as 200-299 or 404; repeatable [default: 200-299]
+    #[arg(long = "expect-status", value_name = "STATUS")]
+    pub expected_status: Vec<StatusRange>,
+    /// Header to send, as 'Authorization: Bearer …'; repeatable
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+    pub headers: Vec<(String, String)>,
+    /// Method [default: POST]
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Body, {{query}} standing for the query with JSON escapes
+    /// [default: {"query": "{{query}}", "top_k": 3}]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub body: Option<String>,
+    /// Make every query different, so that no cache answers
+    #[arg(long)]
+    pub unique: bool,
+    /// Name of the scenario [default: the file's, else soak]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Record the run in this folder instead of a new one among the runs
+    #[arg(long, value_name = "RUN_DIR")]
+    pub out: Option<PathBuf>,
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| format!("{text:?} is not NAME: VALUE"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl SoakArgs {
+    fn settings(&self) -> Settings {
+        let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
+        Settings {
+            name: self.name.clone(),
+            target: self.target.clone(),
+            method: self.method.clone(),
+            headers: (!headers.is_empty()).then_some(headers),
+            body: self.body.clone(),
+            queries: self.queries.clone(),
+            unique: self.unique.then_some(true),
+            qps: self.qps,
+            duration: self.duration,
+            window: self.window,
+            warmup: self.warmup,
+            arrivals: self.arrivals,
+            seed: self.seed,
+            timeout: self.timeout,
+            max_in_flight: self.max_in_flight,
+            thresholds: (!self.thresholds.is_empty()).then(|| self.thresholds.clone()),
+            expected_status: (!self.expected_status.is_empty())
+                .then(|| self.expected_status.clone()),
+        }
+    }
+}
+
+/// Runs the verb; new run folders go into `runs_dir`.
+///
+/// # Errors
+/// When the arguments make no sense, the run cannot be made, or its verdict is not PASS.
+pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
+    let scenario = scenario(args).map_err(scenario_failure)?;
+    let place = match &args.out {
+        Some(folder) => Place::At(folder.clone()),
+        None => Place::In(runs_dir.to_owned()),
+    };
+    let mut view = live::view(scenario.thresholds.clone());
+    let finished = crate::soak::run(&scenario, &place, &SystemClock, view.as_mut());
+    drop(view);
+    let finished = finished.map_err(|error| soak_failure(error, &place))?;
+    print(&finished, context)?;
+    judged(&finished)
+}
+
+fn scenario(args: &SoakArgs) -> Result<Scenario, ScenarioError> {
+    let mut settings = args.settings();
+    if let Some(path) = &args.scenario {
+        settings = settings.or(Settings::read(path)?);
+    }
+    Scenario::resolve(settings)
+}
+
+fn print(finished: &FinishedRun, context: &Context) -> Outcome {
+    let text = if context.json {
+        json(&finished.verdict)?
+    } else {
+        let run = run_folder::read(&finished.folder)
+            .map_err(|error| Failure::failed("cannot report on the run").because(error))?;
+        Report::of(vec![run])
+            .write(Format::Text, console::colors_enabled())
+            .map_err(|error| Failure::failed("cannot report on the run").because(error))?
+    };
+    super::report::to_stdout(&text)
+}
+
+fn json(verdict: &VerdictRecord) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(verdict)
+        .map_err(|error| Failure::failed("cannot write the verdict as JSON").because(error))?;
+    Ok(text + "\n")
+}
+
+fn judged(finished: &FinishedRun) -> Outcome {
+    let kind = match finished.verdict.verdict {
+        Verdict::Pass => return Ok(()),
+        Verdict::Fail => FailureKind::ThresholdCrossed,
+        Verdict::Invalid => FailureKind::Invalid,
+    };
+    let word = finished.verdict.verdict.as_str();
+    let reasons = finished.verdict.reasons.join("; ");
+    let folder = finished.folder.display();
+    Err(
+        Failure::new(kind, format!("the soak ended {word}: {reasons}")).hint(format!(
+            "see every window with: alfred report {folder} --format csv"
+        )),
+    )
+}
+
+fn scenario_failure(error: ScenarioError) -> Failure {
+    let hint = match &error {
+        ScenarioError::Missing { hint, .. } => Some((*hint).to_owned()),
+        ScenarioError::UnknownKey { closest, .. } => Some(format!("did you mean `{closest}`?")),
+        _ => None,
+    };
+    let kind = match &error {
+        ScenarioError::UnknownKey { .. } | ScenarioError::Wrong { .. } => {
+            FailureKind::Configuration
+        }
+        _ => FailureKind::Usage,
+    };
+    Failure::new(kind, "cannot start a soak")
+        .because(error)
+        .maybe_hint(hint)
+}
+
+fn soak_failure(error: SoakError, place: &Place) -> Failure {
+    match error {
+        SoakError::Queries(_) => Failure::usage("cannot start a soak")
+            .because(error)
+            .hint("name a text file of one query a line with --queries FILE"),
+        SoakError::RunLog(_) => {
+            let hint = match place {
+                Place::At(_) => "choose a folder that is new or empty with --out RUN_DIR",
+                Place::In(_) => "choose a folder that you may write to with --out RUN_DIR",
+            };
+            Failure::failed("the soak cannot be recorded")
+                .because(error)
+                .hint(hint)
+        }
+        SoakError::Start(_) => Failure::failed("the soak cannot be run").because(error),
+    }
+}

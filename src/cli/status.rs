@@ -1,0 +1,52 @@
+//! `alfred status`
+
+use super::daemon::Daemon;
+use super::{Context, Outcome, output};
+use crate::failure::Failure;
+use clap::Args;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Arguments of `alfred status`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  alfred status\n  alfred status --url http://127.0.0.1:8080 --json")]
+pub(super) struct StatusArgs {
+    /// Ask this daemon, as http://127.0.0.1:8080
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+pub(super) fn run(arguments: &StatusArgs, context: &Context) -> Outcome {
+    let daemon = match &arguments.url {
+        Some(url) => Daemon::at(url)?,
+        None => Daemon::find(&context.config()?).ok_or_else(|| {
+            Failure::failed("no daemon is running over this store")
+                .hint("start it with `alfred serve`, or name one with --url")
+        })?,
+    };
+    let status = daemon.get("/v1/status")?;
+    if context.json {
+        return output::print_json(&status);
+    }
+    let mut text = format!("alfred at {daemon}\n");
+    lines(&mut text, "", &status);
+    output::print(&text)
+}
+
+/// One line a value, nested names joined by dots.
+fn lines(text: &mut String, prefix: &str, value: &Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                lines(text, &path, value);
+            }
+        }
+        Value::String(word) => {
+            let _ = writeln!(text, "  {prefix:28} {word}");
+        }
+        other => {
+            let _ = writeln!(text, "  {prefix:28} {other}");
+        }
+    }
+}

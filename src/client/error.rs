@@ -1,0 +1,117 @@
+//! What can go wrong between a request and its whole answer.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+/// Why there is no answer. Each variant is one fact that a caller may count or explain.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address cannot be used.
+    #[error("{text:?} is not a usable address: {problem}")]
+    Address {
+        /// As given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No connection: refused, no such host or socket, unreachable.
+    #[error("cannot connect to {endpoint}")]
+    Connect {
+        /// Where to.
+        endpoint: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This machine ran out of descriptors or ports: the client is the bottleneck, not the server.
+    #[error("cannot open another connection from this machine")]
+    Local {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not everything had arrived in time.
+    #[error("no complete answer within {} ms", after.as_millis())]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection ended before the answer was complete.
+    #[error("the connection was closed before the answer was complete")]
+    Reset {
+        /// What hyper or the system said.
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// What arrived is not HTTP/1.1.
+    #[error("the answer is not HTTP/1.1")]
+    Protocol {
+        /// What hyper said.
+        source: hyper::Error,
+    },
+    /// The body goes on past the limit.
+    #[error("the answer is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The request cannot be built or written.
+    #[error("cannot make the request")]
+    Request {
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl ClientError {
+    pub(super) fn connect(endpoint: &impl std::fmt::Display, source: io::Error) -> Self {
+        use rustix::io::Errno;
+        let exhausted = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::ADDRNOTAVAIL,
+            Errno::NOBUFS,
+        ]
+        .iter()
+        .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()));
+        if exhausted {
+            return Self::Local { source };
+        }
+        Self::Connect {
+            endpoint: endpoint.to_string(),
+            source,
+        }
+    }
+
+    pub(super) fn exchange(source: hyper::Error) -> Self {
+        if source.is_parse() {
+            return Self::Protocol { source };
+        }
+        if source.is_user() {
+            return Self::Request {
+                source: Box::new(source),
+            };
+        }
+        let io_kind = io_kind(&source);
+        let ended = source.is_incomplete_message()
+            || source.is_canceled()
+            || source.is_closed()
+            || source.is_body_write_aborted()
+            || io_kind.is_some_and(|kind| kind != io::ErrorKind::InvalidData);
+        if ended {
+            return Self::Reset {
+                source: Some(Box::new(source)),
+            };
+        }
+        Self::Protocol { source }
+    }
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        source = error.source();
+    }
+    None
+}

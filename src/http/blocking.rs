@@ -1,0 +1,237 @@
+//! The one crossing from async to blocking work: bounded places, a bounded queue before them, and
+//! a limit on both waits.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// The limits of one [`Lane`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneLimits {
+    /// Most pieces of work that run at once.
+    pub(crate) places: usize,
+    /// Most that wait for a place.
+    pub(crate) max_waiting: usize,
+    /// Longest wait for a place.
+    pub(crate) queue_timeout: Duration,
+    /// Longest time until the result, the wait included.
+    pub(crate) total_timeout: Duration,
+}
+
+/// Places for blocking work of one kind, so that one kind cannot starve another.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    limits: LaneLimits,
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LaneError {
+    /// Every place is taken, and so is every place in the queue; or the wait was too long.
+    #[error("every one of {places} places is busy and {waiting} more wait")]
+    Overloaded {
+        /// Places there are.
+        places: usize,
+        /// How many wait.
+        waiting: usize,
+    },
+    /// No result in time; the work keeps its place until it really ends.
+    #[error("no result within {0:?}")]
+    TimedOut(Duration),
+    /// The work panicked.
+    #[error("{0}")]
+    Panicked(String),
+}
+
+impl Lane {
+    pub(crate) fn new(limits: LaneLimits) -> Self {
+        let places = NonZeroUsize::new(limits.places).map_or(1, NonZeroUsize::get);
+        Self {
+            permits: Arc::new(Semaphore::new(places)),
+            waiting: AtomicUsize::new(0),
+            limits: LaneLimits { places, ..limits },
+        }
+    }
+
+    /// Pieces of work that run now, those that nobody waits for any more included.
+    pub(crate) fn running(&self) -> usize {
+        self.limits.places - self.permits.available_permits()
+    }
+
+    /// Pieces of work that wait for a place.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Runs `work`, which is told how long it waited for a place, on a blocking thread. Dropping
+    /// the future before the work began drops the work.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Duration) -> T + Send + 'static,
+    ) -> Result<T, LaneError> {
+        let entered = Instant::now();
+        let permit = self.place().await?;
+        let queued = entered.elapsed();
+        #[expect(clippy::disallowed_methods, reason = "this is the one crossing")]
+        let task = tokio::task::spawn_blocking(move || {
+            let result = work(queued);
+            drop(permit);
+            result
+        });
+        match timeout_at(entered + self.limits.total_timeout, task).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(error)) => Err(LaneError::Panicked(panic_message(error))),
+            Err(_) => Err(LaneError::TimedOut(self.limits.total_timeout)),
+        }
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, LaneError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _waiter = Waiter::enter(self)?;
+        let limit = self.limits.queue_timeout.min(self.limits.total_timeout);
+        match timeout(limit, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(self.overloaded()),
+        }
+    }
+
+    fn overloaded(&self) -> LaneError {
+        LaneError::Overloaded {
+            places: self.limits.places,
+            waiting: self.waiting(),
+        }
+    }
+}
+
+/// One in the queue, for as long as it lives.
+struct Waiter<'a>(&'a Lane);
+
+impl<'a> Waiter<'a> {
+    fn enter(lane: &'a Lane) -> Result<Self, LaneError> {
+        let before = lane.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiter = Self(lane);
+        if before >= lane.limits.max_waiting {
+            drop(waiter);
+            return Err(lane.overloaded());
+        }
+        Ok(waiter)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn panic_message(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(payload) => super::service::panic_text(payload.as_ref()),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn lane(places: usize, max_waiting: usize, queue_ms: u64, total_ms: u64) -> Arc<Lane> {
+        Arc::new(Lane::new(LaneLimits {
+            places,
+            max_waiting,
+            queue_timeout: Duration::from_millis(queue_ms),
+            total_timeout: Duration::from_millis(total_ms),
+        }))
+    }
+
+    /// Takes the only place until the returned sender is dropped.
+    async fn occupy(lane: &Arc<Lane>) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel::<()>();
+        let busy = Arc::clone(lane);
+        tokio::spawn(async move { busy.run(move |_| held.recv()).await });
+        while lane.running() == 0 {
+            tokio::task::yield_now().await;
+        }
+        release
+    }
+
+    #[tokio::test]
+    async fn work_runs_and_reports_no_wait() {
+        let queued = lane(1, 0, 10, 1_000).run(|queued| queued).await.unwrap();
+        assert!(queued < Duration::from_millis(10), "{queued:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let lane = lane(1, 0, 60_000, 60_000);
+        let release = occupy(&lane).await;
+        let refused = timeout(Duration::from_secs(5), lane.run(|_| ()))
+            .await
+            .unwrap();
+        assert_eq!(
+            refused.unwrap_err(),
+            LaneError::Overloaded {
+                places: 1,
+                waiting: 0
+            }
+        );
+        assert_eq!(lane.waiting(), 0);
+        drop(release);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_a_place_or_the_limit() {
+        let lane = lane(1, 4, 50, 60_000);
+        let release = occupy(&lane).await;
+        let refused = lane.run(|_| ()).await.unwrap_err();
+        assert!(
+            matches!(refused, LaneError::Overloaded { .. }),
+            "{refused:?}"
+        );
+        let waiting = {
+            let lane = Arc::clone(&lane);
+            tokio::spawn(async move { lane.run(|_| 1).await })
+        };
+        while lane.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        assert_eq!(waiting.await.unwrap().unwrap(), 1);
+        assert_eq!(lane.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_timeout_keeps_the_place_until_the_work_ends() {
+        let lane = lane(1, 0, 20, 20);
+        let (release, held) = mpsc::channel::<()>();
+        let error = lane.run(move |_| held.recv()).await.unwrap_err();
+        assert!(matches!(error, LaneError::TimedOut(_)), "{error:?}");
+        assert_eq!(lane.running(), 1, "the place is still taken");
+        assert!(matches!(
+            lane.run(|_| ()).await,
+            Err(LaneError::Overloaded { .. })
+        ));
+        drop(release);
+        while lane.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        lane.run(|_| ()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_gives_the_place_back() {
+        let lane = lane(1, 0, 20, 1_000);
+        let error = lane.run(|_| panic!("boom {}", 1)).await.unwrap_err();
+        assert_eq!(error, LaneError::Panicked("boom 1".to_owned()));
+        assert_eq!(lane.running(), 0);
+        lane.run(|_| ()).await.unwrap();
+    }
+}

@@ -1,0 +1,92 @@
+//! What the server says of itself.
+
+use super::{Handled, blocking, finish};
+use crate::http::problem::Problem;
+use crate::http::service::RequestInfo;
+use crate::http::{App, reply};
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use warp::reply::Response;
+
+const OPENAPI: &str = include_str!("../openapi.json");
+
+/// The process lives; no dependency is asked.
+pub(in crate::http) fn health() -> Response {
+    reply::json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)
+}
+
+/// Whether a query would be answered now.
+pub(in crate::http) fn ready(app: &App, info: &RequestInfo) -> Response {
+    let missing = app.readiness.missing();
+    if missing.is_empty() {
+        return reply::json_bytes(StatusCode::OK, r#"{"status":"ready"}"#);
+    }
+    let missing: Vec<String> = missing
+        .into_iter()
+        .map(|(name, reason)| format!("{name}: {reason}"))
+        .collect();
+    let detail = format!("not ready: {}", missing.join("; "));
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
+    reply::problem(problem, info)
+}
+
+pub(in crate::http) fn openapi() -> Response {
+    reply::json_bytes(StatusCode::OK, OPENAPI)
+}
+
+pub(in crate::http) async fn status(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
+    finish(handle_status(&app).await, &info)
+}
+
+async fn handle_status(app: &Arc<App>) -> Handled {
+    let shared = Arc::clone(app);
+    let body = blocking(&app.reads, move |_| {
+        let store = shared.cases.repo.info()?;
+        let collections = shared.cases.repo.collections()?.len();
+        let model = shared.cases.embedder.model();
+        let mut body = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": uptime_s(&shared),
+            "ready": shared.readiness.missing().is_empty(),
+            "store": store,
+            "embedder": {"model": model.name, "dimensions": model.dimensions},
+            "counts": {
+                "documents": store.documents,
+                "chunks": store.chunks,
+                "collections": collections,
+            },
+            "http": http(&shared),
+        });
+        for (name, section) in (shared.status)() {
+            body[name] = section;
+        }
+        Ok(body)
+    });
+    Ok(reply::ok(&body.await?))
+}
+
+fn uptime_s(app: &App) -> u64 {
+    app.clock
+        .monotonic()
+        .saturating_duration_since(app.observer.started())
+        .as_secs()
+}
+
+fn http(app: &App) -> Value {
+    let by_status = app.observer.requests_by_status();
+    let by_status: serde_json::Map<String, Value> = by_status
+        .into_iter()
+        .map(|(status, count)| (status.to_string(), json!(count)))
+        .collect();
+    json!({
+        "connections": app.observer.connections(),
+        "in_flight": app.observer.in_flight(),
+        "abandoned": app.observer.abandoned(),
+        "requests_by_status": by_status,
+        "queries_running": app.queries.running(),
+        "queries_waiting": app.queries.waiting(),
+        "writes_running": app.writes.running(),
+        "writes_waiting": app.writes.waiting(),
+    })
+}

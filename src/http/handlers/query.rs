@@ -1,0 +1,35 @@
+//! `POST /v1/query`.
+
+use super::{Handled, blocking, finish};
+use crate::http::App;
+use crate::http::problem::Problem;
+use crate::http::service::RequestInfo;
+use crate::http::{body, parse, reply};
+use bytes::Buf;
+use futures_util::Stream;
+use http::StatusCode;
+use std::sync::Arc;
+use warp::reply::Response;
+
+pub(in crate::http) async fn answer<B: Buf>(
+    app: Arc<App>,
+    info: Arc<RequestInfo>,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+) -> Response {
+    finish(handle(&app, &info, body).await, &info)
+}
+
+async fn handle<B: Buf>(
+    app: &Arc<App>,
+    info: &RequestInfo,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+) -> Handled {
+    let bytes = body::read_json(&app.settings, info, body).await?;
+    let query = parse::query(&bytes)?;
+    let answer = Arc::clone(&app.cases.answer);
+    let body = blocking(&app.queries, move |queued| {
+        let answer = answer(&query)?;
+        reply::answer(&answer, queued).map_err(|error| Problem::internal(error.to_string()))
+    });
+    Ok(reply::json_bytes(StatusCode::OK, body.await?))
+}

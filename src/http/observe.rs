@@ -1,0 +1,206 @@
+//! One record a request: counters, and a log event where it failed. Metrics are recorded here too.
+
+use super::Peer;
+use http::{Method, StatusCode};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Most log events a second for failures that callers cause, or that come in floods (all but
+/// 500): a flood of bad requests must not become a flood of disk writes.
+const EVENTS_PER_S: u64 = 20;
+
+/// One answered request.
+#[derive(Debug)]
+pub struct Observation<'a> {
+    /// The route's template, as `/v1/documents/{id}`; `unknown` for none.
+    pub route: &'static str,
+    /// Its method.
+    pub method: &'a Method,
+    /// The status it got.
+    pub status: StatusCode,
+    /// From the head being complete to the reply being made.
+    pub duration: Duration,
+    /// Its request id.
+    pub request_id: &'a str,
+    /// Who asked.
+    pub peer: Peer,
+    /// The trace it belongs to, as `traceparent` said; else empty.
+    pub trace_id: &'a str,
+    /// The problem's kind; `None` when there was no problem.
+    pub kind: Option<&'static str>,
+    /// What went wrong: for the server's own failures with paths and addresses, else the problem's
+    /// detail. Never the text of a query.
+    pub cause: &'a str,
+}
+
+/// Counts of requests since the start.
+#[derive(Debug)]
+pub struct Observer {
+    started: Instant,
+    by_status: Vec<AtomicU64>,
+    in_flight: AtomicUsize,
+    connections: AtomicUsize,
+    abandoned: AtomicU64,
+    events: EventBudget,
+}
+
+#[derive(Debug, Default)]
+struct EventBudget {
+    second: AtomicU64,
+    used: AtomicU64,
+}
+
+impl Observer {
+    /// Counts from zero; `now` is the start of the uptime.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            by_status: (0..1_000).map(|_| AtomicU64::new(0)).collect(),
+            in_flight: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            abandoned: AtomicU64::new(0),
+            events: EventBudget::default(),
+        }
+    }
+
+    /// Since when it counts.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Requests answered, by status.
+    #[must_use]
+    pub fn requests_by_status(&self) -> BTreeMap<u16, u64> {
+        let counts = (0u16..).zip(&self.by_status);
+        let counts = counts.map(|(status, count)| (status, count.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Requests being answered now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Requests whose client went away before the reply.
+    #[must_use]
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub(crate) fn enter(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight {
+            observer: self,
+            answered: false,
+        }
+    }
+
+    /// Counts a connection as open until the guard is dropped.
+    pub(crate) fn connect(&self) -> Connected<'_> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(self)
+    }
+
+    /// Records one answered request; the one place for it.
+    pub(crate) fn record(&self, seen: &Observation<'_>) {
+        self.count(seen.status);
+        if seen.status.as_u16() >= 400 {
+            self.log(seen);
+        }
+    }
+
+    /// Counts a reply made before there was a request.
+    pub(crate) fn count(&self, status: StatusCode) {
+        if let Some(count) = self.by_status.get(usize::from(status.as_u16())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn log(&self, seen: &Observation<'_>) {
+        if seen.status != StatusCode::INTERNAL_SERVER_ERROR && !self.may_log() {
+            return;
+        }
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = seen.request_id,
+                    trace_id = seen.trace_id,
+                    peer = %seen.peer,
+                    route = seen.route,
+                    method = seen.method.as_str(),
+                    status = seen.status.as_u16(),
+                    kind = seen.kind.unwrap_or_default(),
+                    duration_ms = seen.duration.as_secs_f64() * 1e3,
+                    "request failed: {}",
+                    seen.cause
+                )
+            };
+        }
+        match seen.status.as_u16() {
+            500 => event!(error),
+            501.. => event!(warn),
+            _ => event!(info),
+        }
+    }
+
+    /// Whether this second's events are not used up yet; says how many were left out before.
+    fn may_log(&self) -> bool {
+        let second = self.started.elapsed().as_secs();
+        let before = self.events.second.swap(second, Ordering::Relaxed);
+        if before != second {
+            let used = self.events.used.swap(0, Ordering::Relaxed);
+            let left_out = used.saturating_sub(EVENTS_PER_S);
+            if left_out > 0 {
+                tracing::warn!(
+                    left_out,
+                    "{left_out} more requests failed and were not logged"
+                );
+            }
+        }
+        self.events.used.fetch_add(1, Ordering::Relaxed) < EVENTS_PER_S
+    }
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a> {
+    observer: &'a Observer,
+    answered: bool,
+}
+
+impl InFlight<'_> {
+    /// The reply is made.
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.observer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            self.observer.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Connected<'a>(&'a Observer);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

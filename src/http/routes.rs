@@ -1,0 +1,210 @@
+//! Which path and method goes where: a table of templates, and warp's filters.
+//!
+//! The table names routes in metrics and logs and fills `Allow`; a test holds it, the filters and
+//! the OpenAPI document together.
+
+use super::App;
+use super::handlers;
+use super::problem::Problem;
+use super::reply;
+use super::service::RequestInfo;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tower::Service as _;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+/// A path with its methods.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The path, with `{name}` for a segment that varies.
+    pub(super) template: &'static str,
+    /// Its methods, as `Allow` lists them.
+    pub(super) allow: &'static str,
+}
+
+const fn route(template: &'static str, allow: &'static str) -> Route {
+    Route { template, allow }
+}
+
+/// Every route, the busiest first.
+pub(super) const ROUTES: &[Route] = &[
+    route("/v1/query", "POST"),
+    route("/v1/documents", "GET, HEAD, POST"),
+    route("/v1/documents/{id}", "GET, HEAD, DELETE"),
+    route("/v1/collections", "GET, HEAD"),
+    route("/v1/collections/{name}", "DELETE"),
+    route("/v1/status", "GET, HEAD"),
+    route("/healthz", "GET, HEAD"),
+    route("/health", "GET, HEAD"),
+    route("/readyz", "GET, HEAD"),
+    route("/openapi.json", "GET, HEAD"),
+];
+
+/// The route of a path; a slash at the end makes no difference.
+pub(super) fn find(path: &str) -> Option<&'static Route> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    ROUTES
+        .iter()
+        .find(|route| match route.template.split_once('{') {
+            None => route.template == path,
+            Some((prefix, _)) => path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+        })
+}
+
+/// All routes as one function.
+pub(super) type Routes =
+    Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// Builds the filters over `app`.
+pub(super) fn build(app: &Arc<App>) -> Routes {
+    let v1 = warp::path("v1").and(documents(app).or(collections(app)).unify());
+    let routes = query(app)
+        .or(v1)
+        .unify()
+        .or(admin(app))
+        .unify()
+        .or(nothing())
+        .unify();
+    let service = warp::service(routes.boxed());
+    Arc::new(move |request| {
+        let reply = service.clone().call(request);
+        Box::pin(reply.map(|reply| match reply {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }))
+    })
+}
+
+type Info = Arc<RequestInfo>;
+
+/// What every handler gets: the application and the request's info.
+fn with(
+    app: &Arc<App>,
+) -> impl Filter<Extract = (Arc<App>, Info), Error = warp::Rejection> + Clone + use<> {
+    let app = Arc::clone(app);
+    warp::any()
+        .map(move || Arc::clone(&app))
+        .and(warp::ext::get::<Info>())
+}
+
+fn get() -> impl Filter<Extract = (), Error = warp::Rejection> + Copy {
+    warp::get().or(warp::head()).unify()
+}
+
+fn query(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    warp::path!("v1" / "query")
+        .and(warp::post())
+        .and(with(app))
+        .and(warp::body::stream())
+        .then(handlers::query::answer)
+        .boxed()
+}
+
+fn documents(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let put = warp::post()
+        .and(warp::path::end())
+        .and(with(app))
+        .and(warp::body::stream())
+        .then(handlers::documents::put);
+    let list = get()
+        .and(warp::path::end())
+        .and(with(app))
+        .and(warp::query::<Vec<(String, String)>>())
+        .then(handlers::documents::list);
+    let one = get()
+        .and(warp::path::param::<String>())
+        .and(warp::path::end())
+        .and(with(app))
+        .then(handlers::documents::get);
+    let delete = warp::delete()
+        .and(warp::path::param::<String>())
+        .and(warp::path::end())
+        .and(with(app))
+        .then(handlers::documents::delete);
+    let any = put
+        .boxed()
+        .or(list.boxed())
+        .unify()
+        .or(one.boxed())
+        .unify()
+        .or(delete)
+        .unify();
+    warp::path("documents").and(any).boxed()
+}
+
+fn collections(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let list = get()
+        .and(warp::path!("collections"))
+        .and(with(app))
+        .then(handlers::collections::list);
+    let delete = warp::delete()
+        .and(warp::path!("collections" / String))
+        .and(with(app))
+        .then(handlers::collections::delete);
+    let status = get()
+        .and(warp::path!("status"))
+        .and(with(app))
+        .then(handlers::admin::status);
+    list.boxed()
+        .or(delete.boxed())
+        .unify()
+        .or(status)
+        .unify()
+        .boxed()
+}
+
+fn admin(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let health = warp::path!("healthz").or(warp::path!("health")).unify();
+    let health = get().and(health).map(handlers::admin::health);
+    let ready = get()
+        .and(warp::path!("readyz"))
+        .and(with(app))
+        .map(|app: Arc<App>, info: Info| handlers::admin::ready(&app, &info));
+    let openapi = get()
+        .and(warp::path!("openapi.json"))
+        .map(handlers::admin::openapi);
+    health.or(ready).unify().or(openapi).unify().boxed()
+}
+
+/// What no filter took: 405 where the path has other methods, else 404.
+fn nothing() -> BoxedFilter<(Response,)> {
+    warp::any()
+        .and(warp::path::full())
+        .and(warp::ext::get::<Info>())
+        .map(|path: warp::path::FullPath, info: Info| {
+            reply::problem(unserved(path.as_str(), &info), &info)
+        })
+        .boxed()
+}
+
+fn unserved(path: &str, info: &RequestInfo) -> Problem {
+    let shown = crate::domain::query::shorten(path, 80);
+    match info.route {
+        Some(route) if !is_allowed(route, &info.method) => {
+            let method = crate::domain::query::shorten(info.method.as_str(), 20);
+            let detail = format!("{shown} takes {}, not {method}", route.allow);
+            let mut problem =
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+            problem.allow = Some(route.allow);
+            problem
+        }
+        Some(_) => Problem::malformed("bad_parameters", "the query string cannot be read"),
+        None => Problem::not_found(format!(
+            "there is no {shown}; see /openapi.json for what there is"
+        )),
+    }
+}
+
+fn is_allowed(route: &Route, method: &http::Method) -> bool {
+    route
+        .allow
+        .split(", ")
+        .any(|allowed| allowed == method.as_str())
+}

@@ -1,0 +1,245 @@
+//! Accepting connections, and stopping without losing any.
+
+use super::App;
+use super::connection;
+use super::listen::Listener;
+use super::routes::{self, Routes};
+use super::service::Caller;
+use super::wire::gate::Signals;
+use super::wire::socket::{Peer, Socket};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Most connections beyond the cap that are told so at once; more are dropped.
+const MAX_TURNED_AWAY: usize = 64;
+/// The pause after the system ran out of descriptors or memory for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long connection tasks get to notice that they are cut.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// What the server is doing, as connections see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Serving,
+    /// Replies carry `Connection: close`; new connections are still taken.
+    LameDuck,
+    /// No new connections; those with nothing left to answer close.
+    Closing,
+    /// Time is up.
+    Cut,
+}
+
+/// How the server stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Requests that were still running when `drain_timeout_s` was over.
+    pub cut_requests: usize,
+}
+
+/// Serves `listeners` until `shutdown` is ready; then stops in order: `lame_duck_ms` with
+/// `Connection: close` on every reply, then no new connections (what has arrived is still
+/// answered), then at most `drain_timeout_s` for what runs.
+///
+/// Call it inside a multi-threaded tokio runtime with I/O and time enabled. Blocking work that was
+/// cut off may still run when this returns: end the runtime with `shutdown_timeout`.
+///
+/// # Errors
+/// When a listener cannot be handed to the runtime.
+pub async fn serve(
+    app: Arc<App>,
+    listeners: Vec<Listener>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<Stopped> {
+    let server = Arc::new(Server::new(Arc::clone(&app)));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        let acceptor = Acceptor::new(listener)?;
+        accepting.spawn(Arc::clone(&server).accept(acceptor));
+    }
+    shutdown.await;
+    app.readiness.wait_for("serving", "the daemon is stopping");
+    server.stopping.store(true, Ordering::Relaxed);
+    server.enter(Phase::LameDuck);
+    tokio::time::sleep(app.settings.lame_duck()).await;
+    server.enter(Phase::Closing);
+    accepting.join_all().await;
+    let drained = tokio::time::timeout(app.settings.drain_timeout(), server.all_closed()).await;
+    let cut_requests = if drained.is_ok() {
+        0
+    } else {
+        app.observer.in_flight()
+    };
+    server.enter(Phase::Cut);
+    let _ = tokio::time::timeout(CUT_GRACE, server.all_closed()).await;
+    Ok(Stopped { cut_requests })
+}
+
+struct Server {
+    app: Arc<App>,
+    routes: Routes,
+    phase: watch::Sender<Phase>,
+    stopping: Arc<AtomicBool>,
+    /// Places for connections over TCP, and as many over unix sockets.
+    tcp: Arc<Semaphore>,
+    unix: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+}
+
+impl Server {
+    fn new(app: Arc<App>) -> Self {
+        Self {
+            routes: routes::build(&app),
+            phase: watch::Sender::new(Phase::Serving),
+            stopping: Arc::default(),
+            unix: Arc::new(Semaphore::new(app.settings.max_connections)),
+            tcp: Arc::new(Semaphore::new(app.settings.max_connections)),
+            turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
+            app,
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    async fn accept(self: Arc<Self>, acceptor: Acceptor) {
+        let mut phase = self.phase.subscribe();
+        loop {
+            let closing = async {
+                phase
+                    .wait_for(|phase| *phase >= Phase::Closing)
+                    .await
+                    .is_ok()
+            };
+            let accepted = tokio::select! {
+                biased;
+                _ = closing => break,
+                accepted = acceptor.accept() => accepted,
+            };
+            self.take(accepted).await;
+        }
+        // What the kernel has accepted already is served too.
+        while let Some(accepted) = acceptor.accept_now().await {
+            self.take(accepted).await;
+        }
+    }
+
+    async fn take(&self, accepted: io::Result<(Socket, Peer)>) {
+        match accepted {
+            Ok((socket, peer)) => self.start(socket, peer),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
+    fn start(&self, socket: Socket, peer: Peer) {
+        let places = match peer {
+            Peer::Tcp(_) => &self.tcp,
+            Peer::Unix => &self.unix,
+        };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            self.turn_away(socket);
+            return;
+        };
+        let caller = Arc::new(Caller {
+            app: Arc::clone(&self.app),
+            routes: self.routes.clone(),
+            peer,
+            signals: Arc::new(Signals::default()),
+            stopping: Arc::clone(&self.stopping),
+        });
+        let phase = self.phase.subscribe();
+        tokio::spawn(async move {
+            connection::serve(socket, caller, phase).await;
+            drop::<OwnedSemaphorePermit>(place);
+        });
+    }
+
+    fn turn_away(&self, socket: Socket) {
+        if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
+            let app = Arc::clone(&self.app);
+            tokio::spawn(async move {
+                connection::turn_away(&app, socket).await;
+                drop::<OwnedSemaphorePermit>(place);
+            });
+        }
+    }
+
+    /// Ends when no connection is open.
+    async fn all_closed(&self) {
+        let all = u32::try_from(self.app.settings.max_connections).unwrap_or(u32::MAX);
+        for places in [&self.tcp, &self.unix] {
+            // The semaphores are never closed.
+            let _ = places.acquire_many(all).await;
+        }
+    }
+}
+
+/// A listener in the runtime.
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    fn new(listener: Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Self::Tcp)
+            }
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener).map(Self::Unix)
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// A connection that is waiting already.
+    async fn accept_now(&self) -> Option<io::Result<(Socket, Peer)>> {
+        poll_fn(|cx| match self.poll_accept(cx) {
+            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(Ok(accepted))),
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn poll_accept(&self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(socket, address)| {
+                // Replies are written whole: waiting for more would only delay them. That a
+                // connection is gone already shows when it is read.
+                let _ = socket.set_nodelay(true);
+                (Socket::Tcp(socket), Peer::Tcp(address))
+            }),
+            Self::Unix(listener) => {
+                let accepted = listener.poll_accept(cx);
+                accepted.map_ok(|(socket, _)| (Socket::Unix(socket), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// Whether only the connection that was to be accepted is to blame.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

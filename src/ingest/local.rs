@@ -1,0 +1,76 @@
+//! The sink that embeds in this process and writes the store it opened.
+
+use super::pipeline::{Event, FileError, Options, ReadFile, Sink};
+use super::{IngestError, Ingester, Prepared, plan};
+use crate::domain::{EmbeddedDocument, UpsertStatus};
+use crate::extract::ExtractError;
+use crate::store::StoreError;
+
+impl Sink for Ingester {
+    type Ready = Prepared;
+
+    fn prepare(
+        &self,
+        read: ReadFile<'_>,
+        options: &Options,
+    ) -> Result<Option<Prepared>, FileError> {
+        let ReadFile { file, format, bytes } = read;
+        let content_hash = self.hash(format, bytes, None, &options.metadata);
+        let stored = self
+            .repo
+            .content_hashes(&options.collection, std::slice::from_ref(&file.source))
+            .or_else(|error| match error {
+                StoreError::UnknownCollection { .. } => Ok(vec![None]),
+                other => Err(other),
+            })?;
+        if plan::need(content_hash, stored.first().copied().flatten()) == plan::Need::Nothing {
+            return Ok(None);
+        }
+        let text = (self.extract)(format, bytes)?;
+        let document = EmbeddedDocument {
+            collection: options.collection.clone(),
+            source: file.source.clone(),
+            title: text.title.clone().unwrap_or_default(),
+            metadata: options.metadata.clone(),
+            content_hash,
+            bytes: bytes.len() as u64,
+            chunks: Vec::new(),
+        };
+        let prepared = Ingester::prepare(self, document, &text);
+        if prepared.chunk_count() == 0 {
+            return Err(ExtractError::Empty.into());
+        }
+        Ok(Some(prepared))
+    }
+
+    fn describe(&self, ready: &Prepared) -> (String, usize) {
+        (ready.source().to_string(), ready.chunk_count())
+    }
+
+    /// A batch of chunks fills a call to the model.
+    fn is_enough(&self, waiting: &[Prepared]) -> bool {
+        waiting.iter().map(Prepared::chunk_count).sum::<usize>() >= self.batch
+    }
+
+    fn store(
+        &self,
+        ready: Vec<Prepared>,
+        report: &mut dyn FnMut(Event),
+    ) -> Result<(), IngestError> {
+        let sources: Vec<String> = ready.iter().map(|p| p.source().to_string()).collect();
+        let outcomes =
+            Ingester::store(self, ready, &mut |chunks| report(Event::Embedded(chunks)))?;
+        for (source, outcome) in sources.into_iter().zip(outcomes) {
+            report(match outcome {
+                Ok(stored) if stored.status == UpsertStatus::Unchanged => {
+                    Event::Unchanged(source)
+                }
+                Ok(stored) => {
+                    Event::Stored { source, status: stored.status, chunks: stored.chunks }
+                }
+                Err(error) => Event::Failed { source, error: error.into() },
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
+
+use super::Report;
+use crate::soak::latency::{PERCENTILE_NAMES, Series};
+use crate::soak::record::{Verdict, VerdictRecord};
+use crate::soak::run_folder::RecordedRun;
+use crate::soak::threshold::Threshold;
+use crate::soak::units::{show_count, show_duration, show_latency_us};
+use console::Style;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Widest line of a report, besides addresses and folders.
+const WIDTH: usize = 100;
+
+/// Colours, or none.
+#[derive(Clone, Debug)]
+pub struct Palette {
+    /// What is good.
+    pub good: Style,
+    /// What is bad.
+    pub bad: Style,
+    /// What cannot be told.
+    pub doubtful: Style,
+    /// What matters less.
+    pub quiet: Style,
+    /// What matters most.
+    pub strong: Style,
+}
+
+impl Palette {
+    /// Colours when `color`, else plain text.
+    #[must_use]
+    pub fn new(color: bool) -> Self {
+        let style = || Style::new().force_styling(color);
+        Self {
+            good: style().green(),
+            bad: style().red(),
+            doubtful: style().yellow(),
+            quiet: style().dim(),
+            strong: style().bold(),
+        }
+    }
+
+    /// The style of a verdict.
+    #[must_use]
+    pub fn verdict(&self, verdict: Verdict) -> Style {
+        match verdict {
+            Verdict::Pass => self.good.clone().bold(),
+            Verdict::Fail => self.bad.clone().bold(),
+            Verdict::Invalid => self.doubtful.clone().bold(),
+        }
+    }
+
+    /// A tick or a cross.
+    #[must_use]
+    pub fn tick(&self, pass: bool) -> String {
+        if pass {
+            self.good.apply_to("✓").to_string()
+        } else {
+            self.bad.apply_to("✗").to_string()
+        }
+    }
+}
+
+pub(super) fn report(report: &Report, color: bool) -> String {
+    let palette = Palette::new(color);
+    let mut text = String::new();
+    for run in &report.runs {
+        heading(&mut text, run, &palette, report.runs.len() > 1);
+    }
+    percentile_table(&mut text, report, &palette);
+    facts(&mut text, report, &palette);
+    thresholds(&mut text, &report.verdict, &palette);
+    ending(&mut text, &report.verdict, &palette);
+    text
+}
+
+fn heading(text: &mut String, run: &RecordedRun, palette: &Palette, own_verdict: bool) {
+    let scenario = &run.run.scenario;
+    let seconds = |s: f64| show_duration(Duration::try_from_secs_f64(s).unwrap_or_default());
+    let _ = write!(
+        text,
+        "{}  {}  {}/s for {}, {}",
+        palette.strong.apply_to(&run.run.name),
+        run.run.target,
+        scenario.qps,
+        seconds(scenario.duration_s),
+        scenario.arrivals
+    );
+    if scenario.warmup_s > 0.0 {
+        let _ = write!(text, ", {} warm-up", seconds(scenario.warmup_s));
+    }
+    if own_verdict {
+        let own = run.verdict.as_ref().map(|verdict| verdict.verdict);
+        let word = own.map_or("unfinished", Verdict::as_str);
+        let _ = write!(text, "  {word}");
+    }
+    text.push('\n');
+    let folder = run.folder.display();
+    let _ = writeln!(text, "{}", palette.quiet.apply_to(folder));
+}
+
+fn percentile_table(text: &mut String, report: &Report, palette: &Palette) {
+    let mut head = format!("{:<10}", "");
+    for name in PERCENTILE_NAMES {
+        let _ = write!(head, "{name:>11}");
+    }
+    let _ = writeln!(text, "\n{}", palette.quiet.apply_to(head));
+    for series in Series::ALL {
+        let _ = write!(text, "{:<10}", series.as_str());
+        for value in report.tally.percentiles(series).values() {
+            let shown = value.map_or_else(|| "-".to_owned(), show_latency_us);
+            let _ = write!(text, "{shown:>11}");
+        }
+        let note = match series {
+            Series::Response => "from due, all",
+            Series::Ok => "from due, ok",
+            Series::Service => "from send",
+            Series::Lag => "due to send",
+        };
+        let _ = writeln!(text, "   {}", palette.quiet.apply_to(note));
+    }
+}
+
+fn facts(text: &mut String, report: &Report, palette: &Palette) {
+    let verdict = &report.verdict;
+    let counts = &verdict.counts;
+    text.push('\n');
+    let mut fact = |name: &str, value: String| {
+        let name = palette.quiet.apply_to(format!("{name:<10}"));
+        let _ = writeln!(text, "{name} {value}");
+    };
+    fact(
+        "requests",
+        format!(
+            "due {} = ok {} + error {} + shed {} + in flight at end {}",
+            show_count(counts.due),
+            show_count(counts.ok),
+            show_count(counts.error),
+            show_count(counts.shed),
+            show_count(counts.in_flight_at_end)
+        ),
+    );
+    if !verdict.errors_by_kind.is_empty() {
+        let kinds: Vec<String> = verdict
+            .errors_by_kind
+            .iter()
+            .map(|(kind, count)| format!("{kind} {}", show_count(*count)))
+            .collect();
+        fact("errors", kinds.join(", "));
+    }
+    fact(
+        "throughput",
+        format!("{:.2} ok/s", verdict.throughput_per_s),
+    );
+    fact("queries", queries(verdict));
+    let lag = verdict.generator.lag_p99_ms;
+    fact(
+        "generator",
+        format!(
+            "{:.3} cores, p99 of lag {}",
+            verdict.generator.cpu_cores,
+            lag.map_or_else(|| "unknown".to_owned(), |lag| format!("{lag:.2} ms"))
+        ),
+    );
+    for drift in &verdict.drift {
+        fact("drift", format!("{}: {}", drift.status, drift.reason));
+    }
+    if verdict.coverage.stopped_early {
+        let measured = verdict.coverage.measured_s;
+        fact("note", format!("stopped early: {measured} s were measured"));
+    }
+}
+
+fn queries(verdict: &VerdictRecord) -> String {
+    let cache = &verdict.cache;
+    let mut text = match (cache.query_count, cache.unique) {
+        (0, _) => "no query set".to_owned(),
+        (count, true) => format!("query set of {} texts, each made unique", show_count(count)),
+        (count, false) => format!("query set of {} texts", show_count(count)),
+    };
+    if let Some(rate) = cache.hit_rate {
+        let percent = rate * 100.0;
+        let _ = write!(
+            text,
+            "; {percent:.1} % of answers came from the embedding cache"
+        );
+    }
+    text
+}
+
+fn thresholds(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
+    text.push('\n');
+    for record in &verdict.thresholds {
+        let value = match record.expr.parse::<Threshold>() {
+            Ok(threshold) => threshold.show(record.value),
+            Err(_) => format!("{:?}", record.value),
+        };
+        let tick = palette.tick(record.pass);
+        let _ = writeln!(text, "{tick} {:<22} {value}", record.expr);
+    }
+    if verdict.verdict == Verdict::Invalid {
+        for reason in &verdict.reasons {
+            let reason = wrapped(reason, WIDTH - 2).join("\n  ");
+            let _ = writeln!(text, "{} {reason}", palette.doubtful.apply_to("!"));
+        }
+    }
+}
+
+fn ending(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
+    let style = palette.verdict(verdict.verdict);
+    let _ = writeln!(text, "\n{}", style.apply_to(verdict.verdict.as_str()));
+}
+
+/// Lines of at most `width` characters, broken at spaces; a longer word stays whole.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_at_spaces() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a verylongword b", 5), ["a", "verylongword", "b"]);
+        assert!(wrapped("", 5).is_empty());
+    }
+}

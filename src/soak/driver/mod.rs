@@ -1,0 +1,245 @@
+//! Makes the requests: a thread that keeps time, a thread that talks HTTP, and the books between.
+//!
+//! The timer thread ([`timer`]) sleeps to absolute deadlines, enters each due request into the
+//! [`Ledger`] and hands it over, at most `max_in_flight` at a time; the HTTP thread ([`requests`])
+//! runs a tokio runtime of its own. Neither waits for the other, so a target that stops answering
+//! delays no request that is due later. The caller's thread watches with [`Driver`] and writes.
+
+mod requests;
+mod timer;
+
+use super::ledger::{ClosedWindow, Ledger, Plan, Ticket};
+use super::monotonic::monotonic_ns;
+use super::queries::Bodies;
+use super::scenario::Scenario;
+use super::tally::Tally;
+use super::units::nanoseconds;
+use std::io;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+/// A run in progress. Dropping it stops it.
+pub struct Driver {
+    shared: Arc<Shared>,
+    plan: Plan,
+    grace_ns: u64,
+    timer: Option<JoinHandle<()>>,
+    http: Option<JoinHandle<()>>,
+    finish: Option<oneshot::Sender<()>>,
+}
+
+/// What the threads share.
+struct Shared {
+    /// `CLOCK_MONOTONIC` at the start of the warm-up.
+    origin_ns: u64,
+    /// Nothing due from here on is sent, from the origin.
+    end_ns: AtomicU64,
+    /// Interrupts so far.
+    interrupts: AtomicU8,
+    ledger: Mutex<Ledger>,
+}
+
+impl Shared {
+    fn now_ns(&self) -> u64 {
+        monotonic_ns().saturating_sub(self.origin_ns)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request whose time has come.
+struct Admitted {
+    ticket: Ticket,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the measured part.
+    WarmingUp,
+    /// Requests are due.
+    Measuring,
+    /// All are sent; some are still in flight.
+    Draining,
+    /// Nothing is left to wait for.
+    Over,
+}
+
+impl Driver {
+    /// Starts both threads. The warm-up begins at once.
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be made.
+    pub fn start(scenario: &Scenario, bodies: Bodies) -> io::Result<Self> {
+        raise_descriptor_limit();
+        let plan = Plan {
+            measured_from_ns: nanoseconds(scenario.warmup),
+            measured_ns: nanoseconds(scenario.duration),
+            window_ns: nanoseconds(scenario.window),
+            timeout_ns: nanoseconds(scenario.timeout),
+            max_in_flight: scenario.max_in_flight,
+        };
+        let shared = Arc::new(Shared {
+            origin_ns: monotonic_ns(),
+            end_ns: AtomicU64::new(plan.measured_from_ns + plan.measured_ns),
+            interrupts: AtomicU8::new(0),
+            ledger: Mutex::new(Ledger::new(plan)),
+        });
+        let (due, handed_over) = mpsc::unbounded_channel();
+        let (finish, finished) = oneshot::channel();
+        let sender = requests::Sender::new(scenario, bodies, Arc::clone(&shared))?;
+        let http = requests::spawn(sender, handed_over, finished)?;
+        let timer = timer::spawn(scenario, Arc::clone(&shared), due)?;
+        Ok(Self {
+            shared,
+            plan,
+            grace_ns: nanoseconds(scenario.grace()),
+            timer: Some(timer),
+            http: Some(http),
+            finish: Some(finish),
+        })
+    }
+
+    /// Nanoseconds from the end of the warm-up; `None` before.
+    #[must_use]
+    pub fn measured_ns(&self) -> Option<u64> {
+        self.shared.now_ns().checked_sub(self.plan.measured_from_ns)
+    }
+
+    /// `CLOCK_MONOTONIC` at the end of the warm-up.
+    #[must_use]
+    pub fn measured_from_monotonic_ns(&self) -> u64 {
+        self.shared.origin_ns + self.plan.measured_from_ns
+    }
+
+    /// The plan as it is now: shorter after [`Driver::stop_after_this_window`].
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        *self.shared.ledger().plan()
+    }
+
+    /// How many interrupts (SIGINT or SIGTERM) came so far.
+    #[must_use]
+    pub fn interrupts(&self) -> u8 {
+        self.shared.interrupts.load(Ordering::Relaxed)
+    }
+
+    /// Where the run is. It is over when everything ended, or the grace after the last due time.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        let now_ns = self.shared.now_ns();
+        let end_ns = self.shared.end_ns.load(Ordering::Relaxed);
+        if now_ns < end_ns {
+            return if now_ns < self.plan.measured_from_ns {
+                Phase::WarmingUp
+            } else {
+                Phase::Measuring
+            };
+        }
+        let handed_over = self.timer.as_ref().is_none_or(JoinHandle::is_finished);
+        let waited_ns = now_ns - end_ns;
+        let idle = handed_over && self.in_flight() == 0;
+        if idle || (handed_over && waited_ns >= self.grace_ns) {
+            return Phase::Over;
+        }
+        Phase::Draining
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.ledger().in_flight()
+    }
+
+    /// How long the oldest request in flight has been due.
+    #[must_use]
+    pub fn oldest_age_ns(&self) -> Option<u64> {
+        let now_ns = self.shared.now_ns();
+        let due_ns = self.shared.ledger().oldest_due_ns()?;
+        Some(now_ns.saturating_sub(due_ns))
+    }
+
+    /// The run ends with the window it is in; at once, when it is still warming up.
+    pub fn stop_after_this_window(&self) {
+        let now_ns = self.shared.now_ns();
+        let mut ledger = self.shared.ledger();
+        let end_ns = if ledger.stop_after_this_window(now_ns) {
+            self.plan.measured_from_ns + ledger.plan().measured_ns
+        } else {
+            0
+        };
+        self.shared.end_ns.store(end_ns, Ordering::Relaxed);
+    }
+
+    /// Whether [`Driver::stop_after_this_window`] took anything away.
+    #[must_use]
+    pub fn was_shortened(&self) -> bool {
+        let planned_ns = self.plan.measured_from_ns + self.plan.measured_ns;
+        self.shared.end_ns.load(Ordering::Relaxed) < planned_ns
+    }
+
+    /// Windows whose account is complete since the last call.
+    #[must_use]
+    pub fn take_closed(&self) -> Vec<ClosedWindow> {
+        let now_ns = self.shared.now_ns();
+        self.shared.ledger().take_closed(now_ns)
+    }
+
+    /// The account so far of windows that are still open.
+    #[must_use]
+    pub fn open_tally(&self) -> Tally {
+        let mut open = Tally::default();
+        for tally in self.shared.ledger().open_tallies() {
+            open.add(tally);
+        }
+        open
+    }
+
+    /// Ends the run now: nothing more is sent, what is in flight is unfinished. Returns the windows
+    /// that this closes; after an abort only those that were complete or had begun.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<ClosedWindow> {
+        let now_ns = self.shared.now_ns();
+        self.halt();
+        let mut ledger = self.shared.ledger();
+        ledger.abandon(now_ns);
+        let last_moment_ns = last_moment(ledger.plan());
+        let begun = ledger.stop_after_this_window(now_ns.min(last_moment_ns));
+        if !begun {
+            return Vec::new();
+        }
+        ledger.handed_over(u64::MAX);
+        ledger.take_closed(u64::MAX)
+    }
+
+    fn halt(&mut self) {
+        self.shared.end_ns.store(0, Ordering::Relaxed);
+        drop(self.finish.take());
+        for thread in [self.timer.take(), self.http.take()].into_iter().flatten() {
+            // A panic there has been reported on stderr; the books say what was lost.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn last_moment(plan: &Plan) -> u64 {
+    (plan.measured_from_ns + plan.measured_ns).saturating_sub(1)
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// Every request in flight may need a connection: allow as many descriptors as the system lets us.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}

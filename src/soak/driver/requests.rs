@@ -1,0 +1,248 @@
+//! The thread that talks HTTP: sends what it is handed at once, on an idle connection or a new one.
+
+use super::{Admitted, Shared};
+use crate::client::{BodyLimits, ClientError, Connection, Reply, Sent, Target};
+use crate::soak::ledger::Ticket;
+use crate::soak::queries::Bodies;
+use crate::soak::scenario::Scenario;
+use crate::soak::settings::StatusRange;
+use crate::soak::tally::{ErrorKind, Outcome};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http_body_util::Full;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+
+/// Largest answer; one that goes on longer is an error of its own kind.
+const MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
+/// Largest answer that is searched for what it says of the target's cache.
+const MAX_PROBED_BYTES: u64 = 64 * 1024;
+/// So many answers without a word of the cache, and it is not looked for any more.
+const PROBES: u32 = 100;
+/// So many requests are taken from the queue at a time.
+const BATCH: usize = 64;
+
+pub(super) fn spawn(
+    sender: Sender,
+    due: UnboundedReceiver<Admitted>,
+    finished: oneshot::Receiver<()>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("soak-http".to_owned())
+        .spawn(move || {
+            let sender = Arc::new(sender);
+            runtime.block_on(async {
+                tokio::spawn(count_interrupts(Arc::clone(&sender.shared)));
+                tokio::spawn(send_all(sender, due));
+                // An error here is the sender being dropped, which is the signal.
+                let _ = finished.await;
+            });
+            runtime.shutdown_background();
+        })
+}
+
+async fn send_all(sender: Arc<Sender>, mut due: UnboundedReceiver<Admitted>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while due.recv_many(&mut batch, BATCH).await > 0 {
+        for admitted in batch.drain(..) {
+            tokio::spawn(Arc::clone(&sender).perform(admitted.ticket));
+        }
+    }
+}
+
+async fn count_interrupts(shared: Arc<Shared>) {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        shared.interrupts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Everything that a request is made of.
+pub(super) struct Sender {
+    shared: Arc<Shared>,
+    target: Target,
+    uri: Uri,
+    method: Method,
+    headers: HeaderMap,
+    bodies: Bodies,
+    timeout: Duration,
+    expected: Vec<StatusRange>,
+    /// Idle connections, the most recently used last. No more than ever were in flight at once.
+    idle: Mutex<Vec<Connection>>,
+    probe: CacheProbe,
+}
+
+impl Sender {
+    pub(super) fn new(
+        scenario: &Scenario,
+        bodies: Bodies,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let invalid = |error: &dyn std::fmt::Display| {
+            io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
+        };
+        let target = scenario.target.clone();
+        let host = target.endpoint.authority();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().map_err(|error| invalid(&error))?);
+        let agent = concat!("alfred-soak/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        if !scenario.body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(header::CONTENT_TYPE, json);
+        }
+        headers.extend(scenario.headers.clone());
+        Ok(Self {
+            shared,
+            uri: target.path.parse().map_err(|error| invalid(&error))?,
+            target,
+            method: scenario.method.clone(),
+            headers,
+            bodies,
+            timeout: scenario.timeout,
+            expected: scenario.expected_status.clone(),
+            idle: Mutex::new(Vec::new()),
+            probe: CacheProbe::default(),
+        })
+    }
+
+    async fn perform(self: Arc<Self>, ticket: Ticket) {
+        let request = self.request(ticket);
+        let sent_ns = self.shared.now_ns();
+        self.shared.ledger().sent(ticket, sent_ns);
+        let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
+        let outcome = match answer {
+            Ok(Ok(reply)) => self.outcome(&reply),
+            Ok(Err(error)) => Outcome::Error(kind_of(&error)),
+            Err(_) => Outcome::Error(ErrorKind::Timeout),
+        };
+        let now_ns = self.shared.now_ns();
+        self.shared.ledger().ended(ticket, sent_ns, now_ns, outcome);
+    }
+
+    fn request(&self, ticket: Ticket) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.bodies.of(ticket.number())));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    /// One request, one answer. A connection that turns out to be closed before a byte was written
+    /// is replaced; nothing is ever sent twice.
+    async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
+        let limits = BodyLimits {
+            max_bytes: MAX_BODY_BYTES,
+            keep_bytes: if self.probe.looks() {
+                MAX_PROBED_BYTES
+            } else {
+                0
+            },
+        };
+        while let Some(mut connection) = self.take_idle() {
+            match connection.exchange(request, limits).await? {
+                Sent::Answered(reply) => return Ok(self.keep(connection, reply)),
+                Sent::NotSent(returned) => request = returned,
+            }
+        }
+        let mut connection = Connection::open(&self.target.endpoint).await?;
+        match connection.exchange(request, limits).await? {
+            Sent::Answered(reply) => Ok(self.keep(connection, reply)),
+            Sent::NotSent(_) => Err(ClientError::Reset { source: None }),
+        }
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(connection) = idle.pop() {
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, connection: Connection, reply: Reply) -> Reply {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(connection);
+        reply
+    }
+
+    fn outcome(&self, reply: &Reply) -> Outcome {
+        let status = reply.status.as_u16();
+        if !self.expected.iter().any(|range| range.contains(status)) {
+            return Outcome::Error(ErrorKind::of_status(status));
+        }
+        Outcome::Ok {
+            cached: self.probe.cached(reply),
+        }
+    }
+}
+
+fn kind_of(error: &ClientError) -> ErrorKind {
+    match error {
+        ClientError::Connect { .. } | ClientError::Address { .. } => ErrorKind::Connect,
+        ClientError::Local { .. } => ErrorKind::Local,
+        ClientError::Timeout { .. } => ErrorKind::Timeout,
+        ClientError::Reset { .. } => ErrorKind::Reset,
+        ClientError::Protocol { .. } | ClientError::Request { .. } => ErrorKind::Protocol,
+        ClientError::TooLarge { .. } => ErrorKind::BodyTooLarge,
+    }
+}
+
+/// Looks in answers for `usage.embedding_cached`, as alfred's own have it, and stops looking when
+/// the target is another that never says.
+#[derive(Default)]
+struct CacheProbe {
+    without: AtomicU32,
+    found: AtomicBool,
+}
+
+#[derive(serde::Deserialize)]
+struct Answer {
+    usage: Usage,
+}
+
+#[derive(serde::Deserialize)]
+struct Usage {
+    embedding_cached: bool,
+}
+
+impl CacheProbe {
+    fn looks(&self) -> bool {
+        self.found.load(Ordering::Relaxed) || self.without.load(Ordering::Relaxed) < PROBES
+    }
+
+    fn cached(&self, reply: &Reply) -> Option<bool> {
+        if !self.looks() {
+            return None;
+        }
+        let body = reply.body.as_ref().filter(|body| body.starts_with(b"{"));
+        let answer = body.and_then(|body| serde_json::from_slice::<Answer>(body).ok());
+        if answer.is_some() {
+            self.found.store(true, Ordering::Relaxed);
+        } else {
+            self.without.fetch_add(1, Ordering::Relaxed);
+        }
+        answer.map(|answer| answer.usage.embedding_cached)
+    }
+}

@@ -1,0 +1,101 @@
+//! The thread that keeps time: enters each request into the books when it is due and hands it over.
+
+use super::{Admitted, Shared};
+use crate::soak::monotonic::{sleep_until, wake_precisely};
+use crate::soak::scenario::Scenario;
+use crate::soak::schedule::Cursor;
+use crate::soak::units::nanoseconds;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Shortest sleep. Above 30,000/s requests go out in small bunches, up to this much late: sleeping
+/// for less would cost more than it gives.
+const MIN_SLEEP_NS: u64 = 30_000;
+/// Longest sleep: how soon an interrupt is seen, and how soon idle windows close.
+const MAX_SLEEP_NS: u64 = 50_000_000;
+
+/// Its queue is bounded by the in-flight cap: what is not admitted is not handed over.
+pub(super) fn spawn(
+    scenario: &Scenario,
+    shared: Arc<Shared>,
+    due: UnboundedSender<Admitted>,
+) -> io::Result<JoinHandle<()>> {
+    let warmup = scenario.warmup_schedule().cursor();
+    let measured = scenario.schedule().cursor();
+    let measured_from_ns = nanoseconds(scenario.warmup);
+    std::thread::Builder::new()
+        .name("soak-timer".to_owned())
+        .spawn(move || {
+            wake_precisely();
+            let keeper = Keeper { shared, due };
+            if keeper.keep(0, warmup) && keeper.keep(measured_from_ns, measured) {
+                keeper.rest();
+            }
+            keeper.shared.ledger().handed_over(u64::MAX);
+        })
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    due: UnboundedSender<Admitted>,
+}
+
+impl Keeper {
+    /// Hands over one phase; `false` when the run is to end before it does.
+    fn keep(&self, base_ns: u64, mut cursor: Cursor) -> bool {
+        for index in 0.. {
+            let Some(offset_ns) = cursor.due_ns(index) else {
+                break;
+            };
+            let due_ns = base_ns + offset_ns;
+            if !self.wait_until(due_ns) {
+                return false;
+            }
+            let ticket = self.shared.ledger().admit(due_ns);
+            if let Some(ticket) = ticket
+                && self.due.send(Admitted { ticket }).is_err()
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits for `due_ns`; `false` when the run ends before.
+    fn wait_until(&self, due_ns: u64) -> bool {
+        loop {
+            if due_ns >= self.shared.end_ns.load(Ordering::Relaxed) {
+                return false;
+            }
+            let now_ns = self.shared.now_ns();
+            if now_ns >= due_ns {
+                return true;
+            }
+            self.sleep(now_ns, due_ns);
+        }
+    }
+
+    /// After the last request: waits for the end, so that the last windows close in time.
+    fn rest(&self) {
+        loop {
+            let end_ns = self.shared.end_ns.load(Ordering::Relaxed);
+            let now_ns = self.shared.now_ns();
+            if now_ns >= end_ns {
+                return;
+            }
+            self.sleep(now_ns, end_ns);
+        }
+    }
+
+    fn sleep(&self, now_ns: u64, until_ns: u64) {
+        let left_ns = until_ns - now_ns;
+        if left_ns > MAX_SLEEP_NS {
+            self.shared.ledger().handed_over(now_ns);
+        }
+        let sleep_ns = left_ns.clamp(MIN_SLEEP_NS, MAX_SLEEP_NS);
+        sleep_until(self.shared.origin_ns + now_ns + sleep_ns);
+    }
+}

@@ -1,0 +1,381 @@
+//! PURE: the books of a run: which requests are in flight, and which window each belongs to.
+//!
+//! A request belongs to the window in which it was **due**, however late it ends, so a freeze shows
+//! in the window that caused it. A window closes, in order, when its time is over, everything due
+//! in it was handed over, and nothing of it is in flight; since every request ends by its timeout,
+//! windows stay open no longer than that past their end, and memory is bounded.
+//!
+//! Times are nanoseconds from the start of the run, warm-up included. Requests due in the warm-up
+//! are tracked and not counted.
+
+use super::tally::{Outcome, Tally, Times};
+use std::collections::VecDeque;
+
+/// What the books are kept by.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Where the warm-up ends.
+    pub measured_from_ns: u64,
+    /// How long is measured.
+    pub measured_ns: u64,
+    /// The length of a window; the last may be shorter.
+    pub window_ns: u64,
+    /// What a request that does not end ok counts as at least.
+    pub timeout_ns: u64,
+    /// Beyond so many in flight a due request is shed.
+    pub max_in_flight: usize,
+}
+
+impl Plan {
+    /// How many windows there are.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        self.measured_ns.div_ceil(self.window_ns)
+    }
+
+    /// The window of a request due at `due_ns`; `None` in the warm-up.
+    #[must_use]
+    pub fn window_of(&self, due_ns: u64) -> Option<u64> {
+        let measured = due_ns.checked_sub(self.measured_from_ns)?;
+        Some(measured / self.window_ns)
+    }
+
+    /// Where the window ends, from the start of the run.
+    #[must_use]
+    pub fn end_of(&self, window: u64) -> u64 {
+        let end = (window + 1).saturating_mul(self.window_ns);
+        self.measured_from_ns + end.min(self.measured_ns)
+    }
+}
+
+/// Names a request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    /// Its number among all that were admitted, from 0.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// A window whose account is complete.
+#[derive(Debug)]
+pub struct ClosedWindow {
+    /// 0-based.
+    pub index: u64,
+    /// From the end of the warm-up.
+    pub start_ns: u64,
+    /// Its length.
+    pub length_ns: u64,
+    /// Its account.
+    pub tally: Tally,
+}
+
+/// The books.
+#[derive(Debug)]
+pub struct Ledger {
+    plan: Plan,
+    /// Nothing due before this is still to be handed over.
+    handed_over_until_ns: u64,
+    /// Due time of every ticket from `first_ticket` on; [`ENDED`] for those that ended.
+    due_ns: VecDeque<u64>,
+    first_ticket: u64,
+    in_flight: usize,
+    open: VecDeque<OpenWindow>,
+    first_open: u64,
+}
+
+#[derive(Debug, Default)]
+struct OpenWindow {
+    tally: Tally,
+    in_flight: usize,
+}
+
+const ENDED: u64 = u64::MAX;
+
+impl Ledger {
+    /// Empty books.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            handed_over_until_ns: 0,
+            due_ns: VecDeque::new(),
+            first_ticket: 0,
+            in_flight: 0,
+            open: VecDeque::new(),
+            first_open: 0,
+        }
+    }
+
+    /// The plan as it is now.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// How many requests are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// When the oldest request in flight was due.
+    #[must_use]
+    pub fn oldest_due_ns(&self) -> Option<u64> {
+        self.due_ns.front().copied()
+    }
+
+    /// The time of a request has come: a ticket to send it, or `None` when it is shed. Due times
+    /// must not go back.
+    pub fn admit(&mut self, due_ns: u64) -> Option<Ticket> {
+        self.handed_over_until_ns = due_ns;
+        let shed = self.in_flight >= self.plan.max_in_flight;
+        let timeout_ns = self.plan.timeout_ns;
+        if let Some(window) = self.window(due_ns) {
+            window.tally.due();
+            if shed {
+                window.tally.shed(timeout_ns);
+            } else {
+                window.in_flight += 1;
+            }
+        }
+        if shed {
+            return None;
+        }
+        let ticket = Ticket(self.first_ticket + self.due_ns.len() as u64);
+        self.due_ns.push_back(due_ns);
+        self.in_flight += 1;
+        Some(ticket)
+    }
+
+    /// Everything due before `until_ns` has been admitted.
+    pub fn handed_over(&mut self, until_ns: u64) {
+        self.handed_over_until_ns = self.handed_over_until_ns.max(until_ns);
+    }
+
+    /// A request goes out now.
+    pub fn sent(&mut self, ticket: Ticket, now_ns: u64) {
+        if let Some(due_ns) = self.due_of(ticket)
+            && let Some(window) = self.window(due_ns)
+        {
+            window.tally.sent(now_ns.saturating_sub(due_ns));
+        }
+    }
+
+    /// A request that went out at `sent_ns` ended now. Ignored when it was abandoned before.
+    pub fn ended(&mut self, ticket: Ticket, sent_ns: u64, now_ns: u64, outcome: Outcome) {
+        let Some(due_ns) = self.retire(ticket) else {
+            return;
+        };
+        let times = Times {
+            age_ns: now_ns.saturating_sub(due_ns),
+            service_ns: now_ns.saturating_sub(sent_ns),
+            timeout_ns: self.plan.timeout_ns,
+        };
+        if let Some(window) = self.window(due_ns) {
+            window.in_flight -= 1;
+            window.tally.ended(times, outcome);
+        }
+    }
+
+    /// The run is over: what is in flight is counted as unfinished, with its age.
+    pub fn abandon(&mut self, now_ns: u64) {
+        let timeout_ns = self.plan.timeout_ns;
+        let tickets = self.first_ticket..self.first_ticket + self.due_ns.len() as u64;
+        for ticket in tickets {
+            let Some(due_ns) = self.retire(Ticket(ticket)) else {
+                continue;
+            };
+            if let Some(window) = self.window(due_ns) {
+                window.in_flight -= 1;
+                window
+                    .tally
+                    .unfinished(now_ns.saturating_sub(due_ns), timeout_ns);
+            }
+        }
+    }
+
+    /// The run ends with the window that `now_ns` is in; `false` when it is still warming up.
+    pub fn stop_after_this_window(&mut self, now_ns: u64) -> bool {
+        let Some(window) = self.plan.window_of(now_ns) else {
+            return false;
+        };
+        self.plan.measured_ns = self.plan.end_of(window) - self.plan.measured_from_ns;
+        true
+    }
+
+    /// Takes out the windows whose account is complete by now, oldest first.
+    pub fn take_closed(&mut self, now_ns: u64) -> Vec<ClosedWindow> {
+        let over_ns = now_ns.min(self.handed_over_until_ns);
+        let mut closed = Vec::new();
+        while self.first_open < self.plan.windows()
+            && self.plan.end_of(self.first_open) <= over_ns
+            && self.open.front().is_none_or(|window| window.in_flight == 0)
+        {
+            let index = self.first_open;
+            let start_ns = index * self.plan.window_ns;
+            closed.push(ClosedWindow {
+                index,
+                start_ns,
+                length_ns: self.plan.end_of(index) - self.plan.measured_from_ns - start_ns,
+                tally: self.open.pop_front().unwrap_or_default().tally,
+            });
+            self.first_open += 1;
+        }
+        closed
+    }
+
+    /// The accounts of windows that are still open, oldest first, for showing.
+    pub fn open_tallies(&self) -> impl Iterator<Item = &Tally> {
+        self.open.iter().map(|window| &window.tally)
+    }
+
+    fn window(&mut self, due_ns: u64) -> Option<&mut OpenWindow> {
+        let index = self.plan.window_of(due_ns)?.checked_sub(self.first_open)?;
+        let place = usize::try_from(index).ok()?;
+        while self.open.len() <= place {
+            self.open.push_back(OpenWindow::default());
+        }
+        self.open.get_mut(place)
+    }
+
+    fn due_of(&self, ticket: Ticket) -> Option<u64> {
+        let place = usize::try_from(ticket.0.checked_sub(self.first_ticket)?).ok()?;
+        self.due_ns.get(place).copied().filter(|due| *due != ENDED)
+    }
+
+    fn retire(&mut self, ticket: Ticket) -> Option<u64> {
+        let due_ns = self.due_of(ticket)?;
+        let place = usize::try_from(ticket.0 - self.first_ticket).ok()?;
+        self.due_ns[place] = ENDED;
+        self.in_flight -= 1;
+        while self.due_ns.front() == Some(&ENDED) {
+            self.due_ns.pop_front();
+            self.first_ticket += 1;
+        }
+        Some(due_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soak::latency::{Series, value_at};
+    use crate::soak::tally::ErrorKind;
+    use proptest::prelude::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn plan() -> Plan {
+        Plan {
+            measured_from_ns: 100 * MS,
+            measured_ns: 950 * MS,
+            window_ns: 100 * MS,
+            timeout_ns: 300 * MS,
+            max_in_flight: 8,
+        }
+    }
+
+    const OK: Outcome = Outcome::Ok { cached: None };
+
+    #[test]
+    fn the_warm_up_is_not_counted_but_fills_the_cap() {
+        let mut ledger = Ledger::new(plan());
+        let tickets: Vec<_> = (0..9).map(|i| ledger.admit(i * MS)).collect();
+        assert!(tickets[7].is_some() && tickets[8].is_none());
+        assert_eq!(ledger.admit(101 * MS), None, "shed in the first window");
+        for ticket in tickets.into_iter().flatten() {
+            ledger.ended(ticket, 0, 150 * MS, OK);
+        }
+        ledger.handed_over(200 * MS);
+        let closed = ledger.take_closed(200 * MS);
+        assert_eq!(closed.len(), 1);
+        let counts = closed[0].tally.counts;
+        assert_eq!((counts.due, counts.shed, counts.ok), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_window_waits_for_its_own_requests_and_for_the_schedule() {
+        let mut ledger = Ledger::new(plan());
+        let late = ledger.admit(110 * MS).unwrap();
+        let next = ledger.admit(210 * MS).unwrap();
+        ledger.ended(next, 210 * MS, 215 * MS, OK);
+        ledger.handed_over(300 * MS);
+        assert!(ledger.take_closed(300 * MS).is_empty());
+        assert_eq!(ledger.oldest_due_ns(), Some(110 * MS));
+        ledger.ended(late, 110 * MS, 320 * MS, OK);
+        let closed = ledger.take_closed(320 * MS);
+        assert_eq!(closed.iter().map(|w| w.index).collect::<Vec<_>>(), [0, 1]);
+        let response = closed[0].tally.latencies.of(Series::Response);
+        assert!(value_at(response, 1.0).unwrap().abs_diff(210_000) < 200);
+        // Time passed, but the schedule has not come so far: the next window stays open.
+        assert!(ledger.take_closed(900 * MS).is_empty());
+    }
+
+    #[test]
+    fn the_last_window_may_be_shorter() {
+        let mut ledger = Ledger::new(plan());
+        ledger.handed_over(u64::MAX);
+        let closed = ledger.take_closed(u64::MAX);
+        assert_eq!(closed.len(), 10);
+        assert_eq!(closed[9].length_ns, 50 * MS);
+        assert_eq!(closed[9].start_ns, 900 * MS);
+    }
+
+    #[test]
+    fn stops_with_the_window_it_is_in() {
+        let mut ledger = Ledger::new(plan());
+        assert!(!ledger.stop_after_this_window(99 * MS));
+        assert!(ledger.stop_after_this_window(350 * MS));
+        assert_eq!(ledger.plan().windows(), 3);
+        assert_eq!(ledger.plan().measured_ns, 300 * MS);
+    }
+
+    proptest! {
+        #[test]
+        fn every_due_request_is_accounted_for(
+            requests in prop::collection::vec((0_u64..1_050, 0_u64..500, 0_u8..4), 0..300),
+        ) {
+            let mut requests = requests;
+            requests.sort_unstable();
+            let mut ledger = Ledger::new(plan());
+            let mut total = Tally::default();
+            let mut flying: Vec<(u64, Ticket, u8)> = Vec::new();
+            let mut expected = 0;
+            for (due_ms, takes_ms, how) in requests {
+                let due_ns = due_ms * MS;
+                flying.retain(|(end_ns, ticket, how)| {
+                    let over = *end_ns <= due_ns && *how != 3;
+                    if over {
+                        let outcome = if *how == 0 { Outcome::Error(ErrorKind::Reset) } else { OK };
+                        ledger.ended(*ticket, *end_ns, *end_ns, outcome);
+                    }
+                    !over
+                });
+                expected += u64::from(due_ms >= 100);
+                if let Some(ticket) = ledger.admit(due_ns) {
+                    ledger.sent(ticket, due_ns);
+                    flying.push((due_ns + takes_ms * MS, ticket, how));
+                }
+                for window in ledger.take_closed(due_ns) {
+                    prop_assert!(window.tally.counts.adds_up());
+                    total.add(&window.tally);
+                }
+            }
+            ledger.abandon(2_000 * MS);
+            ledger.handed_over(u64::MAX);
+            for window in ledger.take_closed(u64::MAX) {
+                prop_assert!(window.tally.counts.adds_up());
+                total.add(&window.tally);
+            }
+            prop_assert_eq!(total.counts.due, expected);
+            prop_assert!(total.counts.adds_up());
+            prop_assert_eq!(total.latencies.of(Series::Response).len(), expected);
+            prop_assert_eq!(total.latencies.of(Series::Ok).len(), total.counts.ok);
+            prop_assert_eq!(ledger.in_flight(), 0);
+        }
+    }
+}

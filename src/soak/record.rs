@@ -1,0 +1,257 @@
+//! What a run folder's files hold, as serde types. `docs/soak.md` and the contract name the fields.
+//!
+//! | file | type |
+//! |---|---|
+//! | `run.json` | [`RunRecord`] |
+//! | `windows.jsonl` | one [`WindowRecord`] a line |
+//! | `verdict.json` | [`VerdictRecord`] |
+
+use super::latency::Percentiles;
+use super::tally::{CacheCounts, Counts};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of these shapes; a reader refuses a newer one.
+pub const FORMAT: u32 = 1;
+
+/// `run.json`: what was going to be done, where, and by what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// The last part of the folder's name.
+    pub id: String,
+    /// The scenario's name.
+    pub name: String,
+    /// Where requests went.
+    pub target: String,
+    /// The alfred that made the run.
+    pub version: String,
+    /// The scenario with everything resolved.
+    pub scenario: ScenarioRecord,
+    /// The machine that made the requests.
+    pub host: HostRecord,
+    /// When the measured part began.
+    pub start: StartRecord,
+}
+
+/// The scenario as resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioRecord {
+    /// The request's method.
+    pub method: String,
+    /// Names of the headers that were added; values may be secret and are not kept.
+    pub header_names: Vec<String>,
+    /// The query file.
+    pub queries: Option<String>,
+    /// Texts in it.
+    pub query_count: u64,
+    /// Whether every query was made different.
+    pub unique: bool,
+    /// Requests a second.
+    pub qps: f64,
+    /// Measured seconds.
+    pub duration_s: f64,
+    /// Seconds of a window.
+    pub window_s: f64,
+    /// Seconds before the measured ones.
+    pub warmup_s: f64,
+    /// `uniform` or `poisson`.
+    pub arrivals: String,
+    /// The seed of random arrivals.
+    pub seed: u64,
+    /// Request timeout, from send.
+    pub timeout_ms: u64,
+    /// How long requests in flight were waited for at the end.
+    pub grace_ms: u64,
+    /// The in-flight cap.
+    pub max_in_flight: u64,
+    /// Statuses that are not errors, as `200-299`.
+    pub expected_status: Vec<String>,
+    /// Thresholds as written.
+    pub thresholds: Vec<String>,
+}
+
+/// Facts of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Its name.
+    pub hostname: String,
+    /// Kernel name and release.
+    pub kernel: String,
+    /// Its architecture.
+    pub machine: String,
+    /// Processors that this process may use.
+    pub cpus: u64,
+    /// Memory.
+    pub memory_bytes: u64,
+}
+
+/// A moment on three clocks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StartRecord {
+    /// RFC 3339, UTC.
+    pub wall: String,
+    /// `CLOCK_MONOTONIC`, which stands still while the machine is suspended.
+    pub monotonic_ns: u64,
+    /// `CLOCK_BOOTTIME`, which does not.
+    pub boottime_ns: u64,
+}
+
+/// A line of `windows.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// 0-based.
+    pub window: u64,
+    /// From the end of the warm-up.
+    pub start_s: f64,
+    /// Its length.
+    pub length_s: f64,
+    /// How the requests due in it ended.
+    pub counts: Counts,
+    /// The errors among them.
+    pub errors_by_kind: BTreeMap<String, u64>,
+    /// See [`super::latency::Series`].
+    pub response_us: Percentiles<u64>,
+    /// See [`super::latency::Series`].
+    pub ok_us: Percentiles<u64>,
+    /// See [`super::latency::Series`].
+    pub service_us: Percentiles<u64>,
+    /// See [`super::latency::Series`].
+    pub lag_us: Percentiles<u64>,
+    /// What answers said of the target's cache.
+    pub cache: CacheCounts,
+    /// What was used meanwhile.
+    pub resources: ResourceRecord,
+}
+
+/// What the run used while a window was open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResourceRecord {
+    /// CPU seconds of the generator since the window before closed.
+    pub generator_cpu_s: f64,
+}
+
+/// The verdict in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Every threshold held.
+    Pass,
+    /// The run is sound and a threshold was crossed.
+    Fail,
+    /// The run cannot be judged.
+    Invalid,
+}
+
+impl Verdict {
+    /// `PASS`, `FAIL` or `INVALID`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Invalid => "INVALID",
+        }
+    }
+}
+
+/// `verdict.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is not PASS, in words.
+    pub reasons: Vec<String>,
+    /// See [`super::latency::Series`].
+    pub response_ms: Percentiles<f64>,
+    /// See [`super::latency::Series`].
+    pub ok_ms: Percentiles<f64>,
+    /// See [`super::latency::Series`].
+    pub service_ms: Percentiles<f64>,
+    /// See [`super::latency::Series`].
+    pub lag_ms: Percentiles<f64>,
+    /// How due requests ended.
+    pub counts: Counts,
+    /// The errors among them.
+    pub errors_by_kind: BTreeMap<String, u64>,
+    /// 0 to 1; `null` when nothing was due.
+    pub error_rate: Option<f64>,
+    /// Requests that ended ok, a measured second.
+    pub throughput_per_s: f64,
+    /// Every threshold with its value.
+    pub thresholds: Vec<ThresholdRecord>,
+    /// Every drift test, or why there is none.
+    pub drift: Vec<DriftRecord>,
+    /// Step changes; searched for in long runs only.
+    pub steps: Vec<serde_json::Value>,
+    /// What the target's cache did, as far as its answers say.
+    pub cache: CacheRecord,
+    /// How well requests were made.
+    pub generator: GeneratorRecord,
+    /// How much of the plan was measured, and what the clocks did meanwhile.
+    pub coverage: CoverageRecord,
+}
+
+/// One threshold's outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdRecord {
+    /// As written.
+    pub expr: String,
+    /// What it was applied to: `run`.
+    pub scope: String,
+    /// Milliseconds, a share of 1, or requests a second; `null` when nothing was measured.
+    pub value: Option<f64>,
+    /// Whether it held.
+    pub pass: bool,
+}
+
+/// One drift test's outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DriftRecord {
+    /// What was tested.
+    pub series: String,
+    /// `not applicable` or `not judged`.
+    pub status: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What the target's cache did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CacheRecord {
+    /// Texts in the query set.
+    pub query_count: u64,
+    /// Whether every query was made different.
+    pub unique: bool,
+    /// Answers that said whether their embedding was cached.
+    pub answers: u64,
+    /// The cached share of these, 0 to 1; `null` when no answer said.
+    pub hit_rate: Option<f64>,
+}
+
+/// How well requests were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorRecord {
+    /// Processors that the generator kept busy on average.
+    pub cpu_cores: f64,
+    /// p99 of `lag`; `null` when nothing was sent.
+    pub lag_p99_ms: Option<f64>,
+}
+
+/// How much of the plan was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CoverageRecord {
+    /// Seconds that were measured.
+    pub measured_s: f64,
+    /// Windows that the run was to have (fewer after an interrupt).
+    pub windows_planned: u64,
+    /// Windows that were recorded.
+    pub windows_recorded: u64,
+    /// Whether an interrupt ended the run before its planned end.
+    pub stopped_early: bool,
+    /// How long the machine was suspended meanwhile.
+    pub suspended_ms: u64,
+    /// How far the wall clock was stepped meanwhile; harmless.
+    pub wall_step_ms: i64,
+}

@@ -1,0 +1,219 @@
+//! Reads run folders back: everything that a report or a merge needs, from the folder alone.
+
+use super::latency::Series;
+use super::record::{FORMAT, RunRecord, VerdictRecord, WindowRecord};
+use super::run_log::files;
+use super::tally::Tally;
+use base64::Engine as _;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A run as its folder tells it.
+#[derive(Debug)]
+pub struct RecordedRun {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// `run.json`.
+    pub run: RunRecord,
+    /// `windows.jsonl`.
+    pub windows: Vec<WindowRecord>,
+    /// `verdict.json`; `None` when the run did not end.
+    pub verdict: Option<VerdictRecord>,
+    /// All windows together: counts of `windows.jsonl`, histograms of `latency.hlog`.
+    pub tally: Tally,
+}
+
+/// A folder is not a run, or is damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFolderError {
+    /// There is no `run.json`.
+    #[error("{} is not a run folder: it has no run.json", folder.display())]
+    NotARun {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} is damaged: {problem}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A newer alfred wrote it.
+    #[error("{} was written by alfred {version}, in a newer format", folder.display())]
+    Newer {
+        /// Which folder.
+        folder: PathBuf,
+        /// By which version.
+        version: String,
+    },
+}
+
+/// Reads a run folder, finished or not. A last line that was cut short is left out.
+///
+/// # Errors
+/// When it is not a run folder, is damaged, or comes from a newer version.
+pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
+    let run = read_run(folder)?;
+    let windows = read_windows(&folder.join(files::WINDOWS))?;
+    let verdict = read_verdict(folder)?;
+    let mut tally = read_histograms(&folder.join(files::HISTOGRAMS), windows.len())?;
+    for window in &windows {
+        tally.counts.add(&window.counts);
+        tally.add_errors(&window.errors_by_kind);
+        tally.cache.answers += window.cache.answers;
+        tally.cache.cached += window.cache.cached;
+    }
+    Ok(RecordedRun {
+        folder: folder.to_owned(),
+        run,
+        windows,
+        verdict,
+        tally,
+    })
+}
+
+/// `run.json` of a folder.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_run(folder: &Path) -> Result<RunRecord, RunFolderError> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: u32,
+        version: String,
+    }
+    let path = folder.join(files::RUN);
+    let Some(text) = read_if_there(&path)? else {
+        let folder = folder.to_owned();
+        return Err(RunFolderError::NotARun { folder });
+    };
+    let head: Head = parse(&path, &text)?;
+    if head.format > FORMAT {
+        return Err(RunFolderError::Newer {
+            folder: folder.to_owned(),
+            version: head.version,
+        });
+    }
+    parse(&path, &text)
+}
+
+/// `verdict.json` of a folder, if the run ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_verdict(folder: &Path) -> Result<Option<VerdictRecord>, RunFolderError> {
+    let path = folder.join(files::VERDICT);
+    let text = read_if_there(&path)?;
+    text.map(|text| parse(&path, &text)).transpose()
+}
+
+fn read_windows(path: &Path) -> Result<Vec<WindowRecord>, RunFolderError> {
+    let text = read_if_there(path)?.unwrap_or_default();
+    // What follows the last line break was being written when the run died.
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    whole.lines().map(|line| parse(path, line)).collect()
+}
+
+/// The histograms of the first `windows` windows.
+fn read_histograms(path: &Path, windows: usize) -> Result<Tally, RunFolderError> {
+    let text = read_if_there(path)?.unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let damaged = |problem: String| RunFolderError::Damaged {
+        path: path.to_owned(),
+        problem,
+    };
+    let mut tally = Tally::default();
+    let mut seen = [0_usize; Series::ALL.len()];
+    for entry in IntervalLogIterator::new(whole.as_bytes()) {
+        let entry = entry.map_err(|error| damaged(format!("{error:?}")))?;
+        let LogEntry::Interval(interval) = entry else {
+            continue;
+        };
+        let tag = interval.tag();
+        let named = |series: &&Series| tag.is_some_and(|tag| tag.as_str() == series.as_str());
+        let Some(series) = Series::ALL.iter().find(named).copied() else {
+            continue;
+        };
+        seen[series as usize] += 1;
+        if seen[series as usize] <= windows {
+            let histogram = decode(interval.encoded_histogram()).map_err(&damaged)?;
+            tally.latencies.add(series, &histogram);
+        }
+    }
+    if let Some(few) = seen.iter().find(|lines| **lines < windows) {
+        return Err(damaged(format!("it has {few} windows of {windows}")));
+    }
+    Ok(tally)
+}
+
+fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .map_err(|error| error.to_string())?;
+    Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|error| format!("{error:?}"))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(RunFolderError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, RunFolderError> {
+    serde_json::from_str(text).map_err(|error| RunFolderError::Damaged {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// Run folders in `runs_dir`, oldest first (their names begin with the start).
+///
+/// # Errors
+/// When the folder is there and cannot be listed.
+pub fn list(runs_dir: &Path) -> Result<Vec<PathBuf>, RunFolderError> {
+    let failed = |source| RunFolderError::Read {
+        path: runs_dir.to_owned(),
+        source,
+    };
+    let entries = match std::fs::read_dir(runs_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path.join(files::RUN).is_file() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}

@@ -1,0 +1,314 @@
+//! What flags and a scenario file say, before anything is filled in or checked together.
+
+use super::threshold::Threshold;
+use super::units::{Rate, parse_duration};
+use crate::client::Target;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Settings as a scenario file or the command line gives them; `None` is not said.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Name of the scenario; default: the file's, else `soak`.
+    pub name: Option<String>,
+    /// Where requests go.
+    #[serde(deserialize_with = "parsed")]
+    pub target: Option<Target>,
+    /// Method; default `POST`.
+    pub method: Option<String>,
+    /// Headers to add.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Body template with `{{query}}`.
+    pub body: Option<String>,
+    /// File of queries, one a line.
+    pub queries: Option<PathBuf>,
+    /// Whether to make every query different.
+    pub unique: Option<bool>,
+    /// Requests a second.
+    #[serde(deserialize_with = "rate")]
+    pub qps: Option<Rate>,
+    /// How long is measured.
+    #[serde(deserialize_with = "duration")]
+    pub duration: Option<Duration>,
+    /// Length of a window; default 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub window: Option<Duration>,
+    /// Before the duration, not counted; default 0.
+    #[serde(deserialize_with = "duration")]
+    pub warmup: Option<Duration>,
+    /// How arrivals are spread; default uniform.
+    pub arrivals: Option<ArrivalKind>,
+    /// Seed of random arrivals; default 1.
+    pub seed: Option<u64>,
+    /// Request timeout, from send; default 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
+    /// In-flight cap; default 10,000.
+    pub max_in_flight: Option<usize>,
+    /// What must hold; default `p95<300ms` and `error_rate<1%`.
+    #[serde(deserialize_with = "parsed_list")]
+    pub thresholds: Option<Vec<Threshold>>,
+    /// Statuses that are not errors; default 200–299.
+    #[serde(deserialize_with = "parsed_list")]
+    pub expected_status: Option<Vec<StatusRange>>,
+}
+
+/// How arrivals are spread, without the seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ArrivalKind {
+    /// Evenly.
+    #[default]
+    Uniform,
+    /// As a Poisson process: independent users.
+    Poisson,
+}
+
+/// Statuses from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    first: u16,
+    last: u16,
+}
+
+impl StatusRange {
+    /// 200–299.
+    pub const SUCCESS: Self = Self {
+        first: 200,
+        last: 299,
+    };
+
+    /// Whether `status` is one of them.
+    #[must_use]
+    pub fn contains(self, status: u16) -> bool {
+        (self.first..=self.last).contains(&status)
+    }
+}
+
+impl FromStr for StatusRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let status = |text: &str| {
+            text.trim()
+                .parse::<u16>()
+                .ok()
+                .filter(|status| (100..=999).contains(status))
+                .ok_or_else(|| format!("{text:?} is not an HTTP status such as 200 or 200-299"))
+        };
+        let (first, last) = (status(first)?, status(last)?);
+        if first > last {
+            return Err(format!("{text:?} ends before it begins"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(formatter, "{}", self.first);
+        }
+        write!(formatter, "{}-{}", self.first, self.last)
+    }
+}
+
+/// Why there is no scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("cannot read the scenario {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file has a key that does not exist.
+    #[error("the scenario {} has the unknown key `{key}`", path.display())]
+    UnknownKey {
+        /// Which file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The closest that exists.
+        closest: &'static str,
+    },
+    /// The file is not TOML, or a value has the wrong type.
+    #[error("the scenario {} is wrong: {problem}", path.display())]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// Where, and what.
+        problem: String,
+    },
+    /// Something that has no default was not said.
+    #[error("no {what} was given")]
+    Missing {
+        /// What.
+        what: &'static str,
+        /// How to say it.
+        hint: &'static str,
+    },
+    /// A value is out of range, or contradicts another.
+    #[error("{0}")]
+    Value(String),
+}
+
+const KEYS: [&str; 17] = [
+    "name",
+    "target",
+    "method",
+    "headers",
+    "body",
+    "queries",
+    "unique",
+    "qps",
+    "duration",
+    "window",
+    "warmup",
+    "arrivals",
+    "seed",
+    "timeout",
+    "max_in_flight",
+    "thresholds",
+    "expected_status",
+];
+
+impl Settings {
+    /// Reads a scenario file. A relative query file is looked for beside it.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not TOML, or has an unknown key or a wrong value.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let wrong = |error: toml::de::Error| ScenarioError::Wrong {
+            path: path.to_owned(),
+            problem: error.to_string().trim_end().to_owned(),
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(ScenarioError::UnknownKey {
+                path: path.to_owned(),
+                key: key.clone(),
+                closest: closest_key(key),
+            });
+        }
+        let mut settings: Self = toml::from_str(&text).map_err(wrong)?;
+        if settings.name.is_none() {
+            settings.name = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned());
+        }
+        if let (Some(queries), Some(folder)) = (&mut settings.queries, path.parent()) {
+            *queries = folder.join(&*queries);
+        }
+        Ok(settings)
+    }
+
+    /// These settings, and what they leave open from `base`.
+    #[must_use]
+    pub fn or(self, base: Self) -> Self {
+        Self {
+            name: self.name.or(base.name),
+            target: self.target.or(base.target),
+            method: self.method.or(base.method),
+            headers: self.headers.or(base.headers),
+            body: self.body.or(base.body),
+            queries: self.queries.or(base.queries),
+            unique: self.unique.or(base.unique),
+            qps: self.qps.or(base.qps),
+            duration: self.duration.or(base.duration),
+            window: self.window.or(base.window),
+            warmup: self.warmup.or(base.warmup),
+            arrivals: self.arrivals.or(base.arrivals),
+            seed: self.seed.or(base.seed),
+            timeout: self.timeout.or(base.timeout),
+            max_in_flight: self.max_in_flight.or(base.max_in_flight),
+            thresholds: self.thresholds.or(base.thresholds),
+            expected_status: self.expected_status.or(base.expected_status),
+        }
+    }
+}
+
+fn closest_key(key: &str) -> &'static str {
+    KEYS.iter()
+        .copied()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)))
+        .unwrap_or(KEYS[0])
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
+}
+
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A number or a string.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a number or a string")]
+enum Scalar {
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => write!(formatter, "{number}"),
+            Self::Float(number) => write!(formatter, "{number}"),
+            Self::Text(text) => formatter.write_str(text),
+        }
+    }
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
+    let text = Scalar::deserialize(deserializer)?.to_string();
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn parsed_list<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let items = Vec::<Scalar>::deserialize(deserializer)?;
+    let parse = |item: &Scalar| item.to_string().parse().map_err(serde::de::Error::custom);
+    items.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_known_to_the_list() {
+        let unknown = toml::from_str::<Settings>("zzz = 1")
+            .unwrap_err()
+            .to_string();
+        for key in KEYS {
+            assert!(unknown.contains(&format!("`{key}`")), "{key}");
+        }
+        assert_eq!(unknown.matches('`').count() / 2, KEYS.len() + 1);
+    }
+}

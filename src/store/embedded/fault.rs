@@ -1,0 +1,132 @@
+//! What goes wrong inside, and how it is told outside.
+
+use crate::store::StoreError;
+use rusqlite::ErrorCode;
+use rusqlite::ffi;
+use std::path::{Path, PathBuf};
+
+/// A failure before it is known what was being done.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// SQLite's.
+    Sql(rusqlite::Error),
+    /// What is stored cannot be read back; says what.
+    Unsound(String),
+    /// Already a store's error.
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Where the store is, for messages.
+#[derive(Clone, Debug)]
+pub(super) struct Location(PathBuf);
+
+impl Location {
+    pub(super) fn new(file: &Path) -> Self {
+        Self(file.to_owned())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    /// Turns a fault into an error that says where it happened and, where that helps, while doing
+    /// what: `action` as "listing documents".
+    pub(super) fn explain(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
+        let location = self.text();
+        move |fault| match fault {
+            Fault::Store(error) => error,
+            Fault::Unsound(problem) => StoreError::Damaged {
+                location: location.clone(),
+                problem,
+            },
+            Fault::Sql(error) => explain_sql(location.clone(), action, error),
+        }
+    }
+
+    pub(super) fn damaged(&self, problem: impl Into<String>) -> StoreError {
+        StoreError::Damaged {
+            location: self.text(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(super) fn cannot_open(&self, problem: impl Into<String>) -> StoreError {
+        StoreError::Open {
+            path: self.0.clone(),
+            problem: problem.into(),
+        }
+    }
+}
+
+fn explain_sql(location: String, action: &str, error: rusqlite::Error) -> StoreError {
+    let rusqlite::Error::SqliteFailure(code, _) = &error else {
+        return StoreError::Failed {
+            location,
+            action: action.to_owned(),
+            source: Box::new(error),
+        };
+    };
+    match code.code {
+        ErrorCode::DiskFull => StoreError::NotWritable {
+            location,
+            problem: format!("the disk is full while {action}"),
+        },
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
+            StoreError::NotWritable {
+                location,
+                problem: format!("{error} while {action}"),
+            }
+        }
+        ErrorCode::SystemIoFailure if is_write_failure(code.extended_code) => {
+            StoreError::NotWritable {
+                location,
+                problem: format!("{error} while {action}"),
+            }
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Damaged {
+            location,
+            problem: format!("{error} while {action}"),
+        },
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy {
+            location,
+            problem: format!("another process was still writing after {BUSY_TIMEOUT_S} s"),
+        },
+        _ => StoreError::Failed {
+            location,
+            action: action.to_owned(),
+            source: Box::new(error),
+        },
+    }
+}
+
+/// How long a write waits for another process's, in seconds: an ingest's transaction takes
+/// milliseconds, deleting a large collection a few seconds.
+pub(super) const BUSY_TIMEOUT_S: u64 = 15;
+
+fn is_write_failure(extended_code: i32) -> bool {
+    matches!(
+        extended_code,
+        ffi::SQLITE_IOERR_WRITE
+            | ffi::SQLITE_IOERR_FSYNC
+            | ffi::SQLITE_IOERR_DIR_FSYNC
+            | ffi::SQLITE_IOERR_TRUNCATE
+            | ffi::SQLITE_IOERR_SHMSIZE
+            | ffi::SQLITE_IOERR_SHMOPEN
+    )
+}

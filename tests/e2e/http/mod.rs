@@ -1,0 +1,12 @@
+//! The HTTP side over real sockets, with fakes behind it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod client;
+mod fakes;
+mod limits;
+mod openapi;
+mod protocol;
+mod routes;
+mod server;
+mod stopping;

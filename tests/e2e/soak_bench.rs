@@ -1,0 +1,132 @@
+//! Runs `alfred soak` as a user does, and checks what holds of every run.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
+)]
+
+use alfred::soak::latency::Series;
+use alfred::soak::run_folder;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A place for a query file and run folders.
+pub(crate) struct Bench {
+    folder: TempDir,
+}
+
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) run: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let queries = "How do I upgrade?\n\nWhat is p95?\nWhich \"metrics\" are there?\n";
+        std::fs::write(folder.path().join("queries.txt"), queries).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alfred"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("ALFRED__SOAK__RUNS_DIR", self.path("runs"));
+        for name in [
+            "TARGET_URL",
+            "QPS",
+            "DURATION",
+            "QUERY_FILE",
+            "CLICOLOR_FORCE",
+        ] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs a soak on the query file, recorded in `name`.
+    pub(crate) fn soak(&self, name: &str, target: &str, flags: &str) -> Ran {
+        let run = self.path(name);
+        let mut arguments = vec![
+            "soak",
+            "--target",
+            target,
+            "--queries",
+            "queries.txt",
+            "--out",
+        ];
+        arguments.push(run.to_str().unwrap());
+        arguments.extend(flags.split_whitespace());
+        let output = self.command(&arguments).output().unwrap();
+        Ran::of(&output, run)
+    }
+}
+
+impl Ran {
+    pub(crate) fn of(output: &Output, run: PathBuf) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+            run,
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Value {
+        let text = std::fs::read(self.run.join("verdict.json"))
+            .unwrap_or_else(|error| panic!("{error}: {}", self.stderr));
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    pub(crate) fn last_line(&self) -> &str {
+        self.stdout.lines().last().unwrap_or_default()
+    }
+
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.verdict()["counts"][name].as_u64().unwrap()
+    }
+
+    /// What holds of every run, however the target behaves.
+    pub(crate) fn assert_sound(&self, due: u64) {
+        let ends = ["ok", "error", "shed", "in_flight_at_end"].map(|name| self.count(name));
+        assert_eq!(self.count("due"), due, "{}", self.stdout);
+        assert_eq!(ends.iter().sum::<u64>(), due, "{ends:?}");
+        let kinds = self.verdict()["errors_by_kind"].clone();
+        let of_kinds: u64 = kinds
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|n| n.as_u64().unwrap())
+            .sum();
+        assert_eq!(of_kinds, ends[1], "{kinds}");
+        assert_folder_agrees(&self.run, &self.verdict());
+    }
+}
+
+/// The windows add up to the verdict, and the histogram log gives its percentiles.
+pub(crate) fn assert_folder_agrees(folder: &Path, verdict: &Value) {
+    let recorded = run_folder::read(folder).unwrap();
+    let counts = serde_json::to_value(recorded.tally.counts).unwrap();
+    assert_eq!(counts, verdict["counts"]);
+    for window in &recorded.windows {
+        assert!(window.counts.adds_up(), "{window:?}");
+    }
+    for series in Series::ALL {
+        let told = &verdict[format!("{}_ms", series.as_str())];
+        let read = serde_json::to_value(recorded.tally.percentiles(series).in_ms()).unwrap();
+        assert_eq!(*told, read, "{series:?}");
+    }
+    let response = recorded.tally.latencies.of(Series::Response);
+    assert_eq!(response.len(), recorded.tally.counts.due);
+}
+
+pub(crate) fn p95_ms(verdict: &Value) -> f64 {
+    verdict["response_ms"]["p95"].as_f64().unwrap()
+}

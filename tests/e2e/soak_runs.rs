@@ -1,0 +1,180 @@
+//! Runs that are interrupted, and what their folders still say afterwards.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
+)]
+
+use crate::soak_bench::{Bench, Ran, assert_folder_agrees};
+use crate::soak_target::{Behaviour, TestTarget};
+use alfred::soak::latency::{Series, value_at};
+use alfred::soak::run_folder;
+use alfred::soak::units::milliseconds;
+use serde_json::Value;
+use std::time::Duration;
+
+const FIVE_MS: Duration = Duration::from_millis(5);
+
+/// Sends SIGINT once `count` windows are recorded.
+fn interrupt_after(bench: &Bench, url: &str, times: u32) -> (Ran, Duration) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let run = bench.path("interrupted");
+    let flags = [
+        "--qps",
+        "50",
+        "--duration",
+        "60s",
+        "--window",
+        "1s",
+        "--queries",
+        "queries.txt",
+    ];
+    let mut command = bench.command(&["soak", "--target", url, "--out", run.to_str().unwrap()]);
+    let child = command
+        .args(flags)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| {
+        std::fs::read_to_string(run.join("windows.jsonl")).is_ok_and(|text| text.contains('\n'))
+    });
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let started = now();
+    for _ in 0..times {
+        kill_process(pid, Signal::INT).unwrap();
+        std::thread::park_timeout(Duration::from_millis(150));
+    }
+    let output = child.wait_with_output().unwrap();
+    (Ran::of(&output, run), started.elapsed())
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(now() < deadline, "waited for 20 s");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test measures what it waits for"
+)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[test]
+fn one_interrupt_finishes_the_window_and_judges() {
+    let bench = Bench::new();
+    let target = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
+    let (ran, took) = interrupt_after(&bench, &target.url(), 1);
+    let windows = run_folder::read(&ran.run).unwrap().windows.len() as u64;
+    ran.assert_sound(50 * windows);
+    assert_eq!(ran.verdict()["coverage"]["stopped_early"], true);
+    assert_ne!(ran.verdict()["verdict"], "FAIL", "{}", ran.stdout);
+    assert!((2..10).contains(&windows) && took < Duration::from_secs(10));
+}
+
+#[test]
+fn two_interrupts_abort() {
+    let bench = Bench::new();
+    let target = TestTarget::start(Behaviour::Silent);
+    let listener = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
+    drop(target);
+    let (ran, took) = interrupt_after(&bench, &listener.url(), 2);
+    assert_eq!((ran.code, ran.last_line()), (98, "INVALID"));
+    assert!(ran.stderr.contains("aborted"), "{}", ran.stderr);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_folder_agrees(&ran.run, &ran.verdict());
+}
+
+#[test]
+fn reports_come_from_the_folder_alone_and_merge_without_loss() {
+    let bench = Bench::new();
+    let fast = TestTarget::start(Behaviour::Status(200));
+    let slow = TestTarget::start(Behaviour::Steady {
+        delay: Duration::from_millis(50),
+    });
+    let flags = "--qps 60 --duration 1s --window 500ms";
+    let one = bench.soak("one", &fast.url(), flags);
+    let two = bench.soak("two", &slow.url(), flags);
+    assert_eq!((one.code, two.code), (0, 0), "{}{}", one.stderr, two.stderr);
+
+    let report = |arguments: &[&str]| {
+        let arguments: Vec<&str> = std::iter::once("report")
+            .chain(arguments.iter().copied())
+            .collect();
+        let output = bench.command(&arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        report(&["one"]),
+        one.stdout.replace(one.run.to_str().unwrap(), "one")
+    );
+
+    let merged: Value = serde_json::from_str(&report(&["one", "two", "--format", "json"])).unwrap();
+    assert_eq!(merged["counts"]["due"], 120);
+    assert_eq!(merged["runs"].as_array().unwrap().len(), 2);
+    let mut whole = run_folder::read(&one.run).unwrap().tally;
+    whole.add(&run_folder::read(&two.run).unwrap().tally);
+    let p90 = milliseconds(value_at(whole.latencies.of(Series::Response), 0.9).unwrap());
+    assert_eq!(merged["response_ms"]["p90"], p90);
+    let throughput = merged["throughput_per_s"].as_f64().unwrap();
+    assert!((throughput - 60.0).abs() < 0.01, "{throughput}");
+
+    let csv = report(&["one", "--format", "csv"]);
+    assert_eq!(csv.lines().count(), 3);
+    let columns = |line: &str| line.split(',').count();
+    assert!(
+        csv.lines()
+            .all(|line| columns(line) == columns(csv.lines().next().unwrap()))
+    );
+
+    let hlog = report(&["one", "two", "--format", "hlog"]);
+    assert_eq!(
+        hlog.lines()
+            .filter(|line| line.starts_with("Tag=response,"))
+            .count(),
+        4
+    );
+    assert!(report(&["two", "--format", "junit"]).contains("failures=\"0\""));
+    let prom = report(&["two", "--format", "prom"]);
+    assert!(
+        prom.contains("alfred_soak_verdict{scenario=\"soak\",verdict=\"PASS\"} 1"),
+        "{prom}"
+    );
+}
+
+#[test]
+fn a_run_that_was_killed_is_reported_as_unfinished() {
+    let bench = Bench::new();
+    let target = TestTarget::start(Behaviour::Status(200));
+    let ran = bench.soak(
+        "killed",
+        &target.url(),
+        "--qps 60 --duration 1s --window 500ms",
+    );
+    std::fs::remove_file(ran.run.join("verdict.json")).unwrap();
+    let windows = ran.run.join("windows.jsonl");
+    let text = std::fs::read_to_string(&windows).unwrap();
+    std::fs::write(&windows, &text[..text.len() - 20]).unwrap();
+    let output = bench
+        .command(&["report", "killed", "--json"])
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["verdict"], "INVALID");
+    assert_eq!(told["counts"]["due"], 30);
+    assert!(
+        told["reasons"]
+            .to_string()
+            .contains("1 of 2 windows are missing"),
+        "{told}"
+    );
+}

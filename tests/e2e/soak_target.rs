@@ -1,0 +1,232 @@
+//! An HTTP server that misbehaves on purpose, and knows how long it took itself.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
+)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// What the server does with a request once it has read it.
+#[derive(Clone, Debug)]
+pub(crate) enum Behaviour {
+    /// Answers 200 after `delay`.
+    Steady { delay: Duration },
+    /// As steady, but answers nothing between `from` and `from + length` after the first request.
+    Freeze {
+        delay: Duration,
+        from: Duration,
+        length: Duration,
+    },
+    /// Never answers.
+    Silent,
+    /// Answers at once with this status.
+    Status(u16),
+    /// Resets the connection.
+    Reset,
+    /// Answers with something that is not HTTP.
+    Garbage,
+    /// Announces and sends a body without end.
+    Endless,
+    /// Answers 200 and closes the connection each time.
+    Closing,
+    /// Answers as alfred does, every second time from its cache.
+    Alfred,
+}
+
+/// A running server; dropping it stops it.
+pub(crate) struct TestTarget {
+    pub(crate) address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+struct State {
+    behaviour: Behaviour,
+    first: Mutex<Option<Instant>>,
+    served: Mutex<Vec<Duration>>,
+    bodies: Mutex<Vec<String>>,
+}
+
+impl TestTarget {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
+        let state = Arc::new(State {
+            behaviour,
+            first: Mutex::new(None),
+            served: Mutex::new(Vec::new()),
+            bodies: Mutex::new(Vec::new()),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shared = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async move {
+                let accepting = tokio::spawn(accept(listener, shared));
+                let _ = stopped.await;
+                accepting.abort();
+            });
+        });
+        Self {
+            address,
+            state,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/v1/query", self.address)
+    }
+
+    /// How long each answer took by the server's own clock, in milliseconds, sorted.
+    pub(crate) fn own_latencies_ms(&self) -> Vec<f64> {
+        let mut own: Vec<f64> = self
+            .state
+            .served
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|took| took.as_secs_f64() * 1e3)
+            .collect();
+        own.sort_by(f64::total_cmp);
+        own
+    }
+
+    /// The bodies of all requests.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.state.bodies.lock().unwrap().clone()
+    }
+}
+
+impl Drop for TestTarget {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(serve(stream, Arc::clone(&state)));
+    }
+}
+
+async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::new();
+    while let Some(body) = read_request(&mut stream, &mut buffer).await? {
+        let arrived = now();
+        let first = *state.first.lock().unwrap().get_or_insert(arrived);
+        let number = {
+            let mut bodies = state.bodies.lock().unwrap();
+            bodies.push(body);
+            bodies.len()
+        };
+        wait(&state.behaviour, first).await;
+        let go_on = answer(&mut stream, &state.behaviour, number).await?;
+        state.served.lock().unwrap().push(arrived.elapsed());
+        if !go_on {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn wait(behaviour: &Behaviour, first: Instant) {
+    match behaviour {
+        Behaviour::Steady { delay } => tokio::time::sleep(*delay).await,
+        Behaviour::Freeze {
+            delay,
+            from,
+            length,
+        } => {
+            tokio::time::sleep(*delay).await;
+            let since = first.elapsed();
+            if (*from..*from + *length).contains(&since) {
+                tokio::time::sleep((*from + *length).saturating_sub(since)).await;
+            }
+        }
+        Behaviour::Silent => std::future::pending().await,
+        _ => {}
+    }
+}
+
+/// Answers; `false` when the connection is to be closed.
+async fn answer(stream: &mut TcpStream, behaviour: &Behaviour, number: usize) -> io::Result<bool> {
+    let json = |body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let reply = match behaviour {
+        Behaviour::Status(status) => {
+            format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\n{{}}")
+        }
+        Behaviour::Garbage => "220 mail.example.org ESMTP at your service\r\n\r\n".to_owned(),
+        Behaviour::Closing => {
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}".to_owned()
+        }
+        Behaviour::Alfred => json(&format!(
+            r#"{{"answer": null, "citations": [], "usage": {{"embedding_tokens": 3, "embedding_cached": {}}}}}"#,
+            number.is_multiple_of(2)
+        )),
+        Behaviour::Reset => {
+            stream.set_zero_linger()?;
+            return Ok(false);
+        }
+        Behaviour::Endless => {
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).await?;
+            loop {
+                stream.write_all(&[b'x'; 16_384]).await?;
+            }
+        }
+        _ => json("{}"),
+    };
+    stream.write_all(reply.as_bytes()).await?;
+    Ok(!matches!(
+        behaviour,
+        Behaviour::Garbage | Behaviour::Closing
+    ))
+}
+
+/// The body of the next request; `None` when the client closed.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<String>> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))
+                .map_or(0, |length| length.trim().parse().unwrap());
+            if buffer.len() >= end + 4 + length {
+                let rest = buffer.split_off(end + 4 + length);
+                let body = String::from_utf8_lossy(&buffer[end + 4..]).into_owned();
+                *buffer = rest;
+                return Ok(Some(body));
+            }
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test server measures itself")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,246 @@
+//! What the end-to-end tests share: a home of their own, the binary, a daemon.
+
+use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
+use alfred::clock::{Clock as _, SystemClock};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Longest that any one command or start may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Done {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error} in {:?} ({})", self.stdout, self.stderr))
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+}
+
+/// A folder that is current folder, home and state of every command run in it.
+pub(crate) struct Home(tempfile::TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file below the home, with its folders.
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// `alfred` with a clean environment, the test's model and this home.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alfred"));
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("HOME", self.path())
+            .env("XDG_DATA_HOME", self.path())
+            .env("ALFRED__STORE__PATH", self.path().join("store"))
+            .env("ALFRED__SOAK__RUNS_DIR", self.path().join("runs"))
+            .env("ALFRED__EMBEDDING__MODELS_DIR", models_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `alfred` to its end.
+    pub(crate) fn alfred(&self, arguments: &[&str]) -> Done {
+        finish(self.command(arguments).spawn().unwrap())
+    }
+
+    /// Starts `alfred serve` on a free port and waits until it listens.
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Daemon {
+        let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
+        all.extend_from_slice(arguments);
+        Daemon::start(self.command(&all))
+    }
+}
+
+/// The folder that holds the test's model; `scripts/test` puts it there.
+pub(crate) fn models_dir() -> PathBuf {
+    let cache = std::env::var_os("ALFRED_CACHE")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
+            std::env::var_os("XDG_CACHE_HOME")
+                .map_or_else(home, PathBuf::from)
+                .join("alfred")
+        });
+    let models = cache.join("models");
+    assert!(
+        models.join("all-MiniLM-L6-v2/model.json").exists(),
+        "run scripts/model first"
+    );
+    models
+}
+
+/// Waits for a command, within bounds.
+pub(crate) fn finish(mut child: Child) -> Done {
+    let read = |stream: Option<Box<dyn std::io::Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            if let Some(mut stream) = stream {
+                let _ = stream.read_to_end(&mut text);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let stdout = read(child.stdout.take().map(|s| Box::new(s) as _));
+    let stderr = read(child.stderr.take().map(|s| Box::new(s) as _));
+    let deadline = SystemClock.monotonic() + PATIENCE * 4;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if SystemClock.monotonic() > deadline {
+            child.kill().unwrap();
+            panic!("the command did not end: {}", stderr.join().unwrap());
+        }
+        SystemClock.sleep(Duration::from_millis(10));
+    };
+    Done {
+        code: status.code().unwrap_or(-1),
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
+    }
+}
+
+/// A running daemon; killed when it goes out of scope.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) url: String,
+    log: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl Daemon {
+    /// Starts the command and waits for its line "listening" with an `http://` address.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut log = String::new();
+        let url = loop {
+            let mut line = String::new();
+            let read = stderr.read_line(&mut line).unwrap();
+            assert!(read > 0, "the daemon ended before it listened: {log}");
+            log.push_str(&line);
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            match event["address"].as_str() {
+                Some(url) if url.starts_with("http://") => break url.to_owned(),
+                _ => {}
+            }
+        };
+        let log = std::sync::Arc::new(std::sync::Mutex::new(log));
+        let copy = std::sync::Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                copy.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self {
+            child,
+            endpoint: url.parse().unwrap(),
+            url,
+            log,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Status and JSON body of one request.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let mut outgoing = Outgoing {
+            method: method.parse().unwrap(),
+            ..Outgoing::default()
+        };
+        if let Some(body) = body {
+            outgoing.body = body.to_string().into();
+            outgoing
+                .headers
+                .insert("content-type", "application/json".parse().unwrap());
+        }
+        let limits = Limits {
+            timeout: PATIENCE,
+            max_response_bytes: 64 << 20,
+        };
+        let response = request_blocking(&self.endpoint.at(path), outgoing, limits).unwrap();
+        let body = serde_json::from_slice(&response.body).unwrap_or_default();
+        (response.status.as_u16(), body)
+    }
+
+    /// The reply to a question, which must succeed.
+    #[track_caller]
+    pub(crate) fn ask(&self, body: &Value) -> Value {
+        let (status, reply) = self.request("POST", "/v1/query", Some(body));
+        assert_eq!(status, 200, "{reply}");
+        reply
+    }
+
+    /// Sends SIGTERM and waits for the exit code.
+    pub(crate) fn stop(mut self) -> i32 {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Tries until `check` gives a value, for at most `patience`.
+#[track_caller]
+pub(crate) fn eventually<T>(patience: Duration, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = SystemClock.monotonic() + patience;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(
+            SystemClock.monotonic() < deadline,
+            "not within {patience:?}"
+        );
+        SystemClock.sleep(Duration::from_millis(20));
+    }
+}
