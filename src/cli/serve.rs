@@ -165,6 +165,7 @@ fn app(config: &Config, parts: &wiring::Parts) -> Arc<App> {
         idle_timeout_ms: server.idle_timeout_ms,
         lame_duck_ms: server.lame_duck_ms,
         drain_timeout_s: server.drain_timeout_s,
+        default_answer: config.raw.answer.kind,
     };
     let cases = UseCases::new(Arc::clone(&parts.searcher), Arc::clone(&parts.ingester));
     let searcher = Arc::clone(&parts.searcher);
