@@ -34,6 +34,13 @@ pub struct Context {
 }
 
 impl Context {
+    /// The built-in defaults, for tests of verbs.
+    #[cfg(test)]
+    pub(crate) fn of_defaults(json: bool) -> Self {
+        let global = Global { config: None, log_level: None, store_path: None, json };
+        Self { json, global, environment: Environment::default() }
+    }
+
     /// The resolved configuration.
     ///
     /// # Errors

@@ -137,6 +137,11 @@ fn document(value: Value) -> Result<NewDocument, Problem> {
 mod tests {
     use super::*;
 
+    fn query(body: &[u8]) -> Result<Query, Problem> {
+        super::query(body, AnswerKind::Extractive)
+    }
+
+
     fn refused(body: &str) -> (u16, String, String) {
         let problem = query(body.as_bytes()).unwrap_err();
         let field = problem.field.unwrap_or_default().into();

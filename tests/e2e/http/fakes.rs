@@ -1,5 +1,6 @@
 //! A store and a model that need nothing, and an answer that a test decides.
 
+use alfred::extract::ExtractError;
 use alfred::domain::{
     Answer, Citation, CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, Embedding,
     Metadata, ModelId, Query, SourceName, StoredDocument, Timings, UpsertStatus, Upserted, Usage,
@@ -54,7 +55,7 @@ pub(super) struct FakeRepo(Mutex<Vec<(StoredDocument, String)>>);
 impl FakeRepo {
     fn put(&self, document: &NewDocument) -> Result<Upserted, IngestError> {
         if document.content.is_empty() {
-            return Err(IngestError::Extract("it is empty".to_owned()));
+            return Err(IngestError::Extract(ExtractError::Empty));
         }
         let id = alfred::domain::stored::document_id(&document.collection, &document.source);
         let mut documents = self.0.lock().unwrap();
