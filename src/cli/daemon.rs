@@ -36,9 +36,10 @@ pub(super) fn socket_of(store_dir: &Path) -> PathBuf {
 impl Daemon {
     /// The daemon at `url`.
     pub(super) fn at(url: &str) -> Result<Self, Failure> {
-        let endpoint = url.trim_end_matches('/').parse().map_err(|error: ClientError| {
-            Failure::usage(format!("--url {url}")).because(error)
-        })?;
+        let endpoint = url
+            .trim_end_matches('/')
+            .parse()
+            .map_err(|error: ClientError| Failure::usage(format!("--url {url}")).because(error))?;
         Ok(Self { endpoint })
     }
 
@@ -49,11 +50,19 @@ impl Daemon {
         if !config.is_said("store.path") {
             sockets.push(PathBuf::from(SYSTEM_SOCKET));
         }
-        sockets.into_iter().map(|path| Self { endpoint: Endpoint::Unix(path) }).find(Self::is_alive)
+        sockets
+            .into_iter()
+            .map(|path| Self {
+                endpoint: Endpoint::Unix(path),
+            })
+            .find(Self::is_alive)
     }
 
     fn is_alive(&self) -> bool {
-        let limits = Limits { timeout: Duration::from_secs(2), max_response_bytes: 1 << 20 };
+        let limits = Limits {
+            timeout: Duration::from_secs(2),
+            max_response_bytes: 1 << 20,
+        };
         request_blocking(&self.endpoint.at("/healthz"), Outgoing::default(), limits)
             .is_ok_and(|response| response.status == StatusCode::OK)
     }
@@ -86,12 +95,21 @@ impl Daemon {
     /// # Errors
     /// When nobody answers, or the answer is a problem.
     pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
-        self.send(path, Outgoing { method: Method::DELETE, ..Outgoing::default() })
+        self.send(
+            path,
+            Outgoing {
+                method: Method::DELETE,
+                ..Outgoing::default()
+            },
+        )
     }
 
     fn send(&self, path: &str, outgoing: Outgoing) -> Result<Value, Failure> {
         let target = self.endpoint.at(path);
-        let limits = Limits { timeout: TIMEOUT, max_response_bytes: MAX_RESPONSE_BYTES };
+        let limits = Limits {
+            timeout: TIMEOUT,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+        };
         let once = || {
             request_blocking(&target, outgoing.clone(), limits).map_err(|error| {
                 Failure::failed(format!("no answer from {target}"))
@@ -120,7 +138,9 @@ impl Daemon {
 /// How long a busy daemon asks to be left alone, 1 to 30 s.
 fn retry_after(response: &Response) -> Duration {
     let header = response.headers.get(header::RETRY_AFTER);
-    let seconds = header.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(1);
+    let seconds = header
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(1);
     Duration::from_secs(seconds).clamp(Duration::from_secs(1), Duration::from_secs(30))
 }
 

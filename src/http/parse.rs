@@ -141,7 +141,6 @@ mod tests {
         super::query(body, AnswerKind::Extractive)
     }
 
-
     fn refused(body: &str) -> (u16, String, String) {
         let problem = query(body.as_bytes()).unwrap_err();
         let field = problem.field.unwrap_or_default().into();

@@ -1,11 +1,11 @@
 //! A store and a model that need nothing, and an answer that a test decides.
 
-use alfred::extract::ExtractError;
 use alfred::domain::{
     Answer, Citation, CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, Embedding,
     Metadata, ModelId, Query, SourceName, StoredDocument, Timings, UpsertStatus, Upserted, Usage,
 };
 use alfred::embed::{EmbedError, Embedded, Embedder};
+use alfred::extract::ExtractError;
 use alfred::http::{AnswerFn, UseCases};
 use alfred::ingest::{IngestError, NewDocument};
 use alfred::search::SearchError;
