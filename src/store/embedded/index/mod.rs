@@ -181,7 +181,9 @@ impl CollectionIndex {
                 count += 1.0;
             }
         }
-        centre.iter_mut().for_each(|c| *c /= count);
+        for value in &mut centre {
+            *value /= count;
+        }
         for block in &mut self.blocks {
             Arc::make_mut(&mut block.rows).encode(self.dimensions, &centre);
         }
@@ -280,7 +282,8 @@ impl CollectionIndex {
         let mut best = match &self.centre {
             // An 8-bit comparison of a row costs as much as 16 of its sign code.
             Some(centre) if rows > wanted + self.live / 16 => {
-                let coded = self.by_code(vector, centre, wanted, mask, &query);
+                let code: Vec<u64> = sign_code(vector, centre).collect();
+                let coded = self.by_code(&code, wanted, mask, &query);
                 coded
                     .trusted(limit, self.dimensions)
                     .unwrap_or_else(|| self.by_quantised(mask, &query))
@@ -307,13 +310,11 @@ impl CollectionIndex {
 
     fn by_code(
         &self,
-        vector: &[f32],
-        centre: &[f32],
+        code: &[u64],
         wanted: usize,
         mask: Option<&RowMask>,
         query: &Query8,
     ) -> Coded {
-        let code: Vec<u64> = sign_code(vector, centre).collect();
         let mut nearest = Nearest::new(wanted, code_words(self.dimensions));
         let segments = (0_u32..).zip(&self.blocks).map(|(number, block)| {
             #[expect(clippy::cast_possible_truncation, reason = "BLOCK_ROWS is 1,024")]
@@ -324,7 +325,7 @@ impl CollectionIndex {
                 first_row,
             }
         });
-        nearest.scan(&code, segments);
+        nearest.scan(code, segments);
         let (found, left_out_from) = nearest.into_found();
         let candidates = found
             .into_iter()
