@@ -59,7 +59,13 @@ pub fn extractive(
     for (citation, source) in sources.iter().take(MAX_CITATIONS).enumerate() {
         for (order, unit) in units(source.text).into_iter().take(MAX_UNITS).enumerate() {
             let words = words(unit.text);
-            passages.push(Passage { citation, order, unit, words, score: 0.0 });
+            passages.push(Passage {
+                citation,
+                order,
+                unit,
+                words,
+                score: 0.0,
+            });
         }
     }
     score(&mut passages, &wanted, sources, words);
@@ -89,9 +95,14 @@ fn score(
             *passages_with.entry(word).or_default() += 1.0;
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred passages of a few hundred words")]
-    let (count, total) =
-        (passages.len() as f64, passages.iter().map(|p| p.words.len()).sum::<usize>() as f64);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a few hundred passages of a few hundred words"
+    )]
+    let (count, total) = (
+        passages.len() as f64,
+        passages.iter().map(|p| p.words.len()).sum::<usize>() as f64,
+    );
     let mean = (total / count.max(1.0)).max(1.0);
     let idf = |word: &str| {
         let n = passages_with.get(word).copied().unwrap_or(0.0);
@@ -102,13 +113,20 @@ fn score(
         .map(|passage| {
             let heading = &headings[passage.citation];
             let one = |word: &&str| {
-                #[expect(clippy::cast_precision_loss, reason = "a count of words in one passage")]
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a count of words in one passage"
+                )]
                 let (tf, length) = (
                     passage.words.iter().filter(|other| other == word).count() as f64,
                     passage.words.len() as f64,
                 );
                 let in_text = tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length / mean));
-                let in_heading = if heading.contains(*word) { HEADING_WEIGHT } else { 0.0 };
+                let in_heading = if heading.contains(*word) {
+                    HEADING_WEIGHT
+                } else {
+                    0.0
+                };
                 idf(word) * in_text.max(in_heading)
             };
             #[expect(clippy::cast_precision_loss, reason = "a rank below 5")]
@@ -132,12 +150,17 @@ fn kind_weight(kind: UnitKind) -> f64 {
 fn choose<'p, 'a>(passages: &'p [Passage<'a>], wanted: &HashSet<&str>) -> Vec<&'p Passage<'a>> {
     let mut ranked: Vec<&Passage<'_>> = passages.iter().filter(|p| p.score > 0.0).collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.order.cmp(&b.order)));
-    let Some(best) = ranked.first().map(|passage| passage.score) else { return Vec::new() };
+    let Some(best) = ranked.first().map(|passage| passage.score) else {
+        return Vec::new();
+    };
     let mut missing = wanted.clone();
     let mut chosen: Vec<&Passage<'_>> = Vec::new();
     let mut seen = HashSet::new();
     for passage in ranked {
-        let brings = passage.words.iter().any(|word| missing.contains(word.as_str()));
+        let brings = passage
+            .words
+            .iter()
+            .any(|word| missing.contains(word.as_str()));
         let enough = if brings { WORTH_ADDING } else { NEARLY_AS_GOOD };
         if chosen.len() >= MAX_PASSAGES || passage.score < enough * best {
             continue;
@@ -166,14 +189,21 @@ fn render(chosen: &[&Passage<'_>]) -> String {
     let mut text = String::new();
     for passage in chosen {
         let quote = passage.unit.text.trim();
-        let is_block = matches!(passage.unit.kind, UnitKind::Code | UnitKind::TableHeader | UnitKind::TableRow);
+        let is_block = matches!(
+            passage.unit.kind,
+            UnitKind::Code | UnitKind::TableHeader | UnitKind::TableRow
+        );
         let is_line = is_block || passage.unit.kind == UnitKind::ListItem;
         if !text.is_empty() {
             text.push(if is_line { '\n' } else { ' ' });
         }
         if is_block {
             text.push_str(quote);
-            let mark = if passage.unit.kind == UnitKind::Code { '\n' } else { ' ' };
+            let mark = if passage.unit.kind == UnitKind::Code {
+                '\n'
+            } else {
+                ' '
+            };
             let _ = write!(text, "{mark}[^{}]", passage.citation + 1);
         } else {
             let quote = crate::domain::query::shorten(quote, MAX_PASSAGE_CHARS);

@@ -2,9 +2,7 @@
 
 use crate::answering::{self, Source};
 use crate::clock::Clock;
-use crate::domain::{
-    Answer, AnswerKind, Citation, Embedding, Mode, Query, Timings, Usage,
-};
+use crate::domain::{Answer, AnswerKind, Citation, Embedding, Mode, Query, Timings, Usage};
 use crate::embed::{CachedEmbedder, EmbedError, Embedder};
 use crate::store::{EmbeddingRepo, Hit, SearchRequest, StoreError};
 use crate::terms::{index_terms, query_terms};
@@ -26,7 +24,11 @@ impl Searcher {
         repo: Arc<dyn EmbeddingRepo>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { embedder, repo, clock }
+        Self {
+            embedder,
+            repo,
+            clock,
+        }
     }
 
     /// The store that is searched.
@@ -90,7 +92,10 @@ impl Searcher {
             return Ok((None, Usage::default()));
         }
         let made = self.embedder.embed_query(query.text.as_str())?;
-        let usage = Usage { embedding_tokens: made.tokens, embedding_cached: made.cached };
+        let usage = Usage {
+            embedding_tokens: made.tokens,
+            embedding_cached: made.cached,
+        };
         Ok((Some(made.embedding), usage))
     }
 }
@@ -101,14 +106,21 @@ fn extract(query: &Query, hits: &[Hit]) -> String {
     let sources: Vec<Source<'_>> = hits
         .iter()
         .zip(&headings)
-        .map(|(hit, headings)| Source { headings, text: &hit.text })
+        .map(|(hit, headings)| Source {
+            headings,
+            text: &hit.text,
+        })
         .collect();
     let wanted = query_terms(query.text.as_str());
     answering::extractive(&wanted, &sources, &index_terms).unwrap_or_default()
 }
 
 fn cite(hit: Hit) -> Citation {
-    let title = hit.title_path.into_iter().next_back().unwrap_or(hit.document_title);
+    let title = hit
+        .title_path
+        .into_iter()
+        .next_back()
+        .unwrap_or(hit.document_title);
     Citation {
         id: hit.id,
         document_id: hit.document_id,

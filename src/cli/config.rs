@@ -32,7 +32,10 @@ pub(super) fn run(arguments: &ConfigArgs, context: &Context) -> Outcome {
         };
     }
     if matches!(arguments.verb, ConfigVerb::Check) {
-        let file = config.main_file.as_ref().map(|path| path.display().to_string());
+        let file = config
+            .main_file
+            .as_ref()
+            .map(|path| path.display().to_string());
         let place = file.as_deref().unwrap_or("built-in defaults");
         return output::print(&format!("the configuration is good ({place})"));
     }
@@ -42,8 +45,11 @@ pub(super) fn run(arguments: &ConfigArgs, context: &Context) -> Outcome {
     let (keys, values) = (width(&|s| s.key.len()), width(&|s| s.value.len()));
     let mut text = String::new();
     for line in &shown {
-        let _ =
-            writeln!(text, "{:keys$} = {:values$}  # {}", line.key, line.value, line.source);
+        let _ = writeln!(
+            text,
+            "{:keys$} = {:values$}  # {}",
+            line.key, line.value, line.source
+        );
     }
     output::print(&text)
 }

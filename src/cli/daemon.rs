@@ -1,6 +1,7 @@
 //! The running daemon as the command line sees it: found through its socket, asked over HTTP.
 
-use crate::client::{ClientError, Endpoint, Limits, Outgoing, request_blocking};
+use crate::client::{ClientError, Endpoint, Limits, Outgoing, Response, request_blocking};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, STATE_DIR};
 use crate::failure::Failure;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -10,8 +11,10 @@ use std::time::Duration;
 
 /// The socket of the system-wide daemon.
 pub(super) const SYSTEM_SOCKET: &str = "/run/alfred/alfred.sock";
-/// Longest wait for one answer: the daemon's own limit for a query is shorter.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for one answer: the daemon's own limit for storing documents.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// How often a daemon that answers 503 is asked again.
+const MAX_RETRIES: u32 = 10;
 /// Largest answer that is read: 100 citations of the largest chunks, with room.
 const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
@@ -33,9 +36,10 @@ pub(super) fn socket_of(store_dir: &Path) -> PathBuf {
 impl Daemon {
     /// The daemon at `url`.
     pub(super) fn at(url: &str) -> Result<Self, Failure> {
-        let endpoint = url.trim_end_matches('/').parse().map_err(|error: ClientError| {
-            Failure::usage(format!("--url {url}")).because(error)
-        })?;
+        let endpoint = url
+            .trim_end_matches('/')
+            .parse()
+            .map_err(|error: ClientError| Failure::usage(format!("--url {url}")).because(error))?;
         Ok(Self { endpoint })
     }
 
@@ -46,11 +50,19 @@ impl Daemon {
         if !config.is_said("store.path") {
             sockets.push(PathBuf::from(SYSTEM_SOCKET));
         }
-        sockets.into_iter().map(|path| Self { endpoint: Endpoint::Unix(path) }).find(Self::is_alive)
+        sockets
+            .into_iter()
+            .map(|path| Self {
+                endpoint: Endpoint::Unix(path),
+            })
+            .find(Self::is_alive)
     }
 
     fn is_alive(&self) -> bool {
-        let limits = Limits { timeout: Duration::from_secs(2), max_response_bytes: 1 << 20 };
+        let limits = Limits {
+            timeout: Duration::from_secs(2),
+            max_response_bytes: 1 << 20,
+        };
         request_blocking(&self.endpoint.at("/healthz"), Outgoing::default(), limits)
             .is_ok_and(|response| response.status == StatusCode::OK)
     }
@@ -83,17 +95,36 @@ impl Daemon {
     /// # Errors
     /// When nobody answers, or the answer is a problem.
     pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
-        self.send(path, Outgoing { method: Method::DELETE, ..Outgoing::default() })
+        self.send(
+            path,
+            Outgoing {
+                method: Method::DELETE,
+                ..Outgoing::default()
+            },
+        )
     }
 
     fn send(&self, path: &str, outgoing: Outgoing) -> Result<Value, Failure> {
         let target = self.endpoint.at(path);
-        let limits = Limits { timeout: TIMEOUT, max_response_bytes: MAX_RESPONSE_BYTES };
-        let response = request_blocking(&target, outgoing, limits).map_err(|error| {
-            Failure::failed(format!("no answer from {target}"))
-                .because(error)
-                .hint("is the daemon running? start it with `alfred serve`")
-        })?;
+        let limits = Limits {
+            timeout: TIMEOUT,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+        };
+        let once = || {
+            request_blocking(&target, outgoing.clone(), limits).map_err(|error| {
+                Failure::failed(format!("no answer from {target}"))
+                    .because(error)
+                    .hint("is the daemon running? start it with `alfred serve`")
+            })
+        };
+        let mut response = once()?;
+        for _ in 0..MAX_RETRIES {
+            if response.status != StatusCode::SERVICE_UNAVAILABLE {
+                break;
+            }
+            SystemClock.sleep(retry_after(&response));
+            response = once()?;
+        }
         let body: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
         if response.status.is_success() {
             return Ok(body);
@@ -102,6 +133,15 @@ impl Daemon {
         let what = format!("{target} answered {}: {}", response.status, text("detail"));
         Err(Failure::failed(what))
     }
+}
+
+/// How long a busy daemon asks to be left alone, 1 to 30 s.
+fn retry_after(response: &Response) -> Duration {
+    let header = response.headers.get(header::RETRY_AFTER);
+    let seconds = header
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(1);
+    Duration::from_secs(seconds).clamp(Duration::from_secs(1), Duration::from_secs(30))
 }
 
 impl std::fmt::Display for Daemon {

@@ -75,7 +75,11 @@ impl Summary {
     fn add(&mut self, event: &Event) {
         match event {
             Event::Unchanged(_) => self.unchanged += 1,
-            Event::Stored { status: UpsertStatus::Created, chunks, .. } => {
+            Event::Stored {
+                status: UpsertStatus::Created,
+                chunks,
+                ..
+            } => {
                 self.created += 1;
                 self.chunks += *chunks as u64;
             }
@@ -91,7 +95,10 @@ impl Summary {
 
     fn fail(&mut self, source: &str, reason: String) {
         self.failed += 1;
-        self.errors.push(FileError { source: source.to_owned(), reason });
+        self.errors.push(FileError {
+            source: source.to_owned(),
+            reason,
+        });
     }
 
     fn text(&self, is_dry_run: bool) -> String {
@@ -100,7 +107,11 @@ impl Summary {
         let mut text = format!(
             "{}{} created, {} replaced, {} unchanged, {} deleted, {} empty, {} failed; \
              {} chunks in {:.1} s",
-            if is_dry_run { "dry run, nothing stored: " } else { "" },
+            if is_dry_run {
+                "dry run, nothing stored: "
+            } else {
+                ""
+            },
             self.created,
             self.replaced,
             self.unchanged,
@@ -118,8 +129,10 @@ impl Summary {
 }
 
 pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
-    let config =
-        context.config_with(&[("ingest.batch", arguments.batch.map(|batch| batch.to_string()))])?;
+    let config = context.config_with(&[(
+        "ingest.batch",
+        arguments.batch.map(|batch| batch.to_string()),
+    )])?;
     let collection = CollectionName::new(&arguments.collection)
         .map_err(|error| Failure::usage("--collection").because(error))?;
     let options = Options {
@@ -145,7 +158,10 @@ pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
         output::print(&summary.text(arguments.dry_run))?;
     }
     if summary.failed > 0 {
-        let what = format!("{} of {} files were not stored", summary.failed, summary.files);
+        let what = format!(
+            "{} of {} files were not stored",
+            summary.failed, summary.files
+        );
         return Err(Failure::failed(what).hint("the reasons are above; the others are stored"));
     }
     Ok(())
@@ -203,7 +219,9 @@ fn store<S: Sink>(
         match &event {
             Event::Failed { source, error } => progress.line(&format!("error: {source}: {error}")),
             Event::Empty(source) => {
-                progress.line(&format!("warning: {source}: there is no text in it; left out"));
+                progress.line(&format!(
+                    "warning: {source}: there is no text in it; left out"
+                ));
             }
             _ => {}
         }
@@ -221,19 +239,21 @@ fn store<S: Sink>(
 
 /// What the arguments cover and whose file is gone.
 fn gone<'a>(stored: impl IntoIterator<Item = &'a str>, found: &Found) -> Vec<&'a str> {
-    let here = found.files.iter().map(|file| file.source.as_str()).collect();
+    let here = found
+        .files
+        .iter()
+        .map(|file| file.source.as_str())
+        .collect();
     plan::gone(stored, &here, &found.coverage)
 }
 
 /// Deletes what is gone, straight in the store; returns how many documents.
-fn delete_gone(
-    repo: &dyn EmbeddingRepo,
-    found: &Found,
-    options: &Options,
-) -> Result<u64, Failure> {
+fn delete_gone(repo: &dyn EmbeddingRepo, found: &Found, options: &Options) -> Result<u64, Failure> {
     let failed = |error: StoreError| {
         let hint = error.hint();
-        Failure::failed("cannot delete what is gone").because(error).maybe_hint(hint)
+        Failure::failed("cannot delete what is gone")
+            .because(error)
+            .maybe_hint(hint)
     };
     let mut request = ListRequest {
         collection: options.collection.clone(),
@@ -249,8 +269,10 @@ fn delete_gone(
         };
         let Some(last) = page.last() else { break };
         request.after = Some(last.source.to_string());
-        documents
-            .extend(page.into_iter().map(|document| (document.source.to_string(), document.id)));
+        documents.extend(
+            page.into_iter()
+                .map(|document| (document.source.to_string(), document.id)),
+        );
     }
     let ids: Vec<_> = gone(documents.keys().map(String::as_str), found)
         .into_iter()

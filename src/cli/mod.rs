@@ -34,6 +34,22 @@ pub struct Context {
 }
 
 impl Context {
+    /// The built-in defaults, for tests of verbs.
+    #[cfg(test)]
+    pub(crate) fn of_defaults(json: bool) -> Self {
+        let global = Global {
+            config: None,
+            log_level: None,
+            store_path: None,
+            json,
+        };
+        Self {
+            json,
+            global,
+            environment: Environment::default(),
+        }
+    }
+
     /// The resolved configuration.
     ///
     /// # Errors
@@ -57,7 +73,11 @@ impl Context {
         if let Some(path) = &self.global.store_path {
             said.push(("store.path".to_owned(), path.display().to_string()));
         }
-        Ok(Config::load(self.global.config.as_deref(), &self.environment, &said)?)
+        Ok(Config::load(
+            self.global.config.as_deref(),
+            &self.environment,
+            &said,
+        )?)
     }
 }
 
@@ -85,13 +105,29 @@ struct Cli {
 #[derive(Args, Clone)]
 struct Global {
     /// Configuration file [default: /etc/alfred/alfred.toml, then ./alfred.toml]
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
     config: Option<PathBuf>,
     /// How much is logged on stderr
-    #[arg(long, global = true, value_enum, value_name = "LEVEL", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "LEVEL",
+        help_heading = "Global options"
+    )]
     log_level: Option<Level>,
     /// Folder of the embedded store (as `store.path` in the configuration)
-    #[arg(long = "store", global = true, value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        long = "store",
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     store_path: Option<PathBuf>,
     /// Print one JSON document instead of text
     #[arg(long, global = true, help_heading = "Global options")]
@@ -159,8 +195,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         }
         Err(error) => return Err(usage(&error)),
     };
-    let context =
-        Context { json: global.json, global, environment: Environment::of_process() };
+    let context = Context {
+        json: global.json,
+        global,
+        environment: Environment::of_process(),
+    };
     match verb {
         Verb::Serve(arguments) => serve::run(&arguments, &context),
         Verb::Ingest(arguments) => ingest::run(&arguments, &context),
@@ -168,16 +207,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Soak(arguments) => soak::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Report(arguments) => report::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Runs(arguments) => runs::run(&arguments, &context.config()?.runs_dir, &context),
-        Verb::Model(arguments) => {
-            model::run(&arguments, &context, &wiring::model_paths(&context.config()?))
-        }
+        Verb::Model(arguments) => model::run(
+            &arguments,
+            &context,
+            &wiring::model_paths(&context.config()?),
+        ),
         Verb::Store(arguments) => store::run(&arguments, &context.config()?.store_dir, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
-        Verb::ExtractWorker => {
-            crate::extract::worker::run(std::io::stdin(), std::io::stdout())
-                .map_err(|error| Failure::failed("the worker's pipe broke").because(error))
-        }
+        Verb::ExtractWorker => crate::extract::worker::run(std::io::stdin(), std::io::stdout())
+            .map_err(|error| Failure::failed("the worker's pipe broke").because(error)),
     }
 }
 
@@ -186,8 +225,15 @@ fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));
-    let rest = rest.replace("For more information, try '--help'.", "").trim().to_owned();
-    let hint = if rest.is_empty() { "see `alfred --help`" } else { &rest };
+    let rest = rest
+        .replace("For more information, try '--help'.", "")
+        .trim()
+        .to_owned();
+    let hint = if rest.is_empty() {
+        "see `alfred --help`"
+    } else {
+        &rest
+    };
     Failure::new(FailureKind::Usage, what.trim()).hint(hint)
 }
 

@@ -275,7 +275,7 @@ mod tests {
         let words = std::iter::once("model").chain(line.split(' '));
         let args = Line::try_parse_from(words).unwrap().model;
         let paths = ModelPaths::standard(Some(root.to_owned()), None);
-        run(&args, &Context { json: true }, &paths)
+        run(&args, &Context::of_defaults(true), &paths)
     }
 
     #[test]

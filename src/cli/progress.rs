@@ -33,7 +33,14 @@ impl Progress {
             bar
         });
         let started = SystemClock.monotonic();
-        Self { bar, started, last_line: started, files, files_done: 0, chunks: 0 }
+        Self {
+            bar,
+            started,
+            last_line: started,
+            files,
+            files_done: 0,
+            chunks: 0,
+        }
     }
 
     /// Takes one event into account.

@@ -26,7 +26,12 @@ pub(super) struct QueryArgs {
     #[arg(value_name = "TEXT")]
     text: String,
     /// How many citations, 1 to 100
-    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        allow_negative_numbers = true
+    )]
     top_k: i64,
     /// What is searched
     #[arg(long, value_enum, default_value_t = ModeArg::Hybrid)]
@@ -86,16 +91,25 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
     let reply = match daemon {
         Some(daemon) => daemon.post("/v1/query", &body(&query))?,
         None => {
-            let answer = wiring::open(&config)?.searcher.answer(&query).map_err(failure)?;
+            let answer = wiring::open(&config)?
+                .searcher
+                .answer(&query)
+                .map_err(failure)?;
             crate::http::answer_json(&answer)
         }
     };
-    if context.json { output::print_json(&reply) } else { output::print(&render(&reply)) }
+    if context.json {
+        output::print_json(&reply)
+    } else {
+        output::print(&render(&reply))
+    }
 }
 
 fn failure(error: SearchError) -> Failure {
     let hint = error.hint();
-    Failure::failed("the question was not answered").because(error).maybe_hint(hint)
+    Failure::failed("the question was not answered")
+        .because(error)
+        .maybe_hint(hint)
 }
 
 fn parse(arguments: &QueryArgs) -> Result<Query, LimitError> {
@@ -104,7 +118,10 @@ fn parse(arguments: &QueryArgs) -> Result<Query, LimitError> {
         .iter()
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) => Ok((key.to_owned(), scalar(key, value))),
-            None => Err(LimitError::new("filter", format!("must be KEY=VALUE, got {pair:?}"))),
+            None => Err(LimitError::new(
+                "filter",
+                format!("must be KEY=VALUE, got {pair:?}"),
+            )),
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Query {
@@ -150,13 +167,18 @@ fn render(reply: &Value) -> String {
     if let Some(answer) = reply["answer"].as_str().filter(|answer| !answer.is_empty()) {
         let _ = writeln!(text, "{answer}\n");
     }
-    let citations = reply["citations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let citations = reply["citations"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if citations.is_empty() {
         text.push_str("nothing found\n");
     }
     for (index, citation) in citations.iter().enumerate() {
         let field = |key: &str| citation[key].as_str().unwrap_or_default();
-        let page = citation["page"].as_u64().map(|page| format!(", page {page}"));
+        let page = citation["page"]
+            .as_u64()
+            .map(|page| format!(", page {page}"));
         let title = Some(field("title")).filter(|title| !title.is_empty());
         let _ = writeln!(
             text,
@@ -187,7 +209,10 @@ fn beginning(excerpt: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in excerpt.split_whitespace() {
         let is_full = |line: &String| line.chars().count() + word.chars().count() >= WIDTH;
-        if lines.last().is_some_and(|line| !line.is_empty() && is_full(line)) {
+        if lines
+            .last()
+            .is_some_and(|line| !line.is_empty() && is_full(line))
+        {
             if lines.len() == EXCERPT_LINES {
                 if let Some(last) = lines.last_mut() {
                     last.push('…');

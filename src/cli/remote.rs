@@ -64,7 +64,9 @@ impl DaemonSink {
 
     /// Deletes a document.
     pub(super) fn delete(&self, id: &str) -> Result<(), Failure> {
-        self.daemon.delete(&format!("/v1/documents/{id}")).map(|_| ())
+        self.daemon
+            .delete(&format!("/v1/documents/{id}"))
+            .map(|_| ())
     }
 
     /// What the daemon is to read: a PDF is taken apart here, where the file is.
@@ -79,11 +81,7 @@ impl DaemonSink {
 impl Sink for DaemonSink {
     type Ready = Offered;
 
-    fn prepare(
-        &self,
-        read: ReadFile<'_>,
-        options: &Options,
-    ) -> Result<Option<Offered>, FileError> {
+    fn prepare(&self, read: ReadFile<'_>, options: &Options) -> Result<Option<Offered>, FileError> {
         let content = self.content(read.format, read.bytes)?;
         if content.trim().is_empty() {
             return Err(ExtractError::Empty.into());
@@ -96,7 +94,11 @@ impl Sink for DaemonSink {
             "collection": options.collection.as_str(),
             "metadata": options.metadata.as_map(),
         });
-        Ok(Some(Offered { source, bytes, body }))
+        Ok(Some(Offered {
+            source,
+            bytes,
+            body,
+        }))
     }
 
     fn describe(&self, ready: &Offered) -> (String, usize) {
@@ -108,30 +110,42 @@ impl Sink for DaemonSink {
             || waiting.iter().map(|offered| offered.bytes).sum::<usize>() >= CALL_BYTES
     }
 
-    fn store(
-        &self,
-        ready: Vec<Offered>,
-        report: &mut dyn FnMut(Event),
-    ) -> Result<(), IngestError> {
-        let (sources, bodies): (Vec<String>, Vec<Value>) =
-            ready.into_iter().map(|offered| (offered.source, offered.body)).unzip();
+    fn store(&self, ready: Vec<Offered>, report: &mut dyn FnMut(Event)) -> Result<(), IngestError> {
+        let (sources, bodies): (Vec<String>, Vec<Value>) = ready
+            .into_iter()
+            .map(|offered| (offered.source, offered.body))
+            .unzip();
         let reply = self
             .daemon
             .post("/v1/documents", &Value::Array(bodies))
             .map_err(|failure| IngestError::Daemon(failure.to_string()))?;
-        let outcomes = reply["documents"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let outcomes = reply["documents"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for (index, source) in sources.into_iter().enumerate() {
             let outcome = outcomes.get(index).unwrap_or(&Value::Null);
-            let chunks = outcome["chunks"].as_u64().and_then(|chunks| usize::try_from(chunks).ok());
+            let chunks = outcome["chunks"]
+                .as_u64()
+                .and_then(|chunks| usize::try_from(chunks).ok());
             let chunks = chunks.unwrap_or(0);
-            let stored = |source, status| Event::Stored { source, status, chunks };
+            let stored = |source, status| Event::Stored {
+                source,
+                status,
+                chunks,
+            };
             let event = match outcome["status"].as_str() {
                 Some("unchanged") => Event::Unchanged(source),
                 Some("created") => stored(source, UpsertStatus::Created),
                 Some("replaced") => stored(source, UpsertStatus::Replaced),
                 _ => {
-                    let detail = outcome["detail"].as_str().unwrap_or("the daemon gave no reason");
-                    Event::Failed { source, error: IngestError::Daemon(detail.to_owned()).into() }
+                    let detail = outcome["detail"]
+                        .as_str()
+                        .unwrap_or("the daemon gave no reason");
+                    Event::Failed {
+                        source,
+                        error: IngestError::Daemon(detail.to_owned()).into(),
+                    }
                 }
             };
             if matches!(event, Event::Stored { .. }) {
@@ -147,7 +161,12 @@ impl Sink for DaemonSink {
 fn written_out(text: &ExtractedText) -> String {
     let mut out = String::new();
     let mut page = text.blocks.first().and_then(|block| block.page);
-    for Block { kind, text, page: on } in &text.blocks {
+    for Block {
+        kind,
+        text,
+        page: on,
+    } in &text.blocks
+    {
         if *on != page {
             page = *on;
             out.push('\u{c}');

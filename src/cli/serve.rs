@@ -43,7 +43,10 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
             output::print("the configuration is good")
         };
     }
-    logging::start(&config.raw.log.level, logging::Format::of_setting(&config.raw.log.format));
+    logging::start(
+        &config.raw.log.level,
+        logging::Format::of_setting(&config.raw.log.format),
+    );
     let listeners = bind_all(&addresses, &config)?;
     let parts = wiring::open(&config)?;
     let app = app(&config, &parts);
@@ -54,10 +57,12 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
     let stopped = runtime.block_on(serve(app, listeners));
     runtime.shutdown_timeout(LAST_WORK);
     remove_socket(&config);
-    let stopped =
-        stopped.map_err(|error| Failure::failed("cannot serve").because(error))?;
+    let stopped = stopped.map_err(|error| Failure::failed("cannot serve").because(error))?;
     if stopped.cut_requests > 0 {
-        warn!(cut_requests = stopped.cut_requests, "stopped with requests unfinished");
+        warn!(
+            cut_requests = stopped.cut_requests,
+            "stopped with requests unfinished"
+        );
     } else {
         info!("stopped");
     }
@@ -115,7 +120,9 @@ fn is_loopback(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Binds what is configured, and the socket for local commands. Without the latter the daemon
@@ -124,7 +131,9 @@ fn bind_all(addresses: &[ListenAddress], config: &Config) -> Result<Vec<Listener
     let failed = |error: BindError| {
         let hint = error.hint();
         let source = error.source.to_string();
-        Failure::failed(error.to_string()).because(source).maybe_hint(hint)
+        Failure::failed(error.to_string())
+            .because(source)
+            .maybe_hint(hint)
     };
     let mut listeners = Vec::new();
     for address in addresses {
@@ -133,9 +142,10 @@ fn bind_all(addresses: &[ListenAddress], config: &Config) -> Result<Vec<Listener
     let local = ListenAddress::Unix(daemon::socket_of(&config.store_dir));
     if !addresses.contains(&local) {
         let made = std::fs::create_dir_all(&config.store_dir);
-        match made.map_err(|error| error.to_string()).and_then(|()| {
-            http::bind(&local).map_err(|error| format!("{error}: {}", error.source))
-        }) {
+        match made
+            .map_err(|error| error.to_string())
+            .and_then(|()| http::bind(&local).map_err(|error| format!("{error}: {}", error.source)))
+        {
             Ok(listener) => listeners.push(listener),
             Err(problem) => warn!(problem, "local commands will not find this daemon"),
         }
@@ -165,6 +175,7 @@ fn app(config: &Config, parts: &wiring::Parts) -> Arc<App> {
         idle_timeout_ms: server.idle_timeout_ms,
         lame_duck_ms: server.lame_duck_ms,
         drain_timeout_s: server.drain_timeout_s,
+        default_answer: config.raw.answer.kind,
     };
     let cases = UseCases::new(Arc::clone(&parts.searcher), Arc::clone(&parts.ingester));
     let searcher = Arc::clone(&parts.searcher);

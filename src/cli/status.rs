@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 
 /// Arguments of `alfred status`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  alfred status\n  alfred status --url http://127.0.0.1:8080 --json")]
+#[command(
+    after_help = "Examples:\n  alfred status\n  alfred status --url http://127.0.0.1:8080 --json"
+)]
 pub(super) struct StatusArgs {
     /// Ask this daemon, as http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
@@ -38,7 +40,11 @@ fn lines(text: &mut String, prefix: &str, value: &Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let path = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 lines(text, &path, value);
             }
         }

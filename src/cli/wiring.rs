@@ -14,12 +14,17 @@ use std::sync::Arc;
 
 /// The store that is configured; an embedded one is made when it is not there.
 pub(super) fn open_store(config: &Config) -> Result<Arc<EmbeddedStore>, Failure> {
-    EmbeddedStore::open(&config.store_dir, Arc::new(SystemClock)).map(Arc::new).map_err(store_failure)
+    EmbeddedStore::open(&config.store_dir, Arc::new(SystemClock))
+        .map(Arc::new)
+        .map_err(store_failure)
 }
 
 /// Where models are looked for.
 pub(super) fn model_paths(config: &Config) -> ModelPaths {
-    ModelPaths::standard(config.models_dir.clone(), Some(config.data_home.join("models")))
+    ModelPaths::standard(
+        config.models_dir.clone(),
+        Some(config.data_home.join("models")),
+    )
 }
 
 /// The model that is configured; where none is said, the one recorded in the store.
@@ -32,16 +37,16 @@ pub(super) fn open_model(
         _ => &config.raw.embedding.model,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let model = model_paths(config).find(name).and_then(|folder| LocalModel::open(&folder, threads));
+    let model = model_paths(config)
+        .find(name)
+        .and_then(|folder| LocalModel::open(&folder, threads));
     let model = model.map_err(embed_failure)?;
     match recorded {
-        Some(stored) if stored != model.model() => {
-            Err(store_failure(StoreError::ModelMismatch {
-                location: config.store_dir.display().to_string(),
-                stored: stored.clone(),
-                offered: model.model().clone(),
-            }))
-        }
+        Some(stored) if stored != model.model() => Err(store_failure(StoreError::ModelMismatch {
+            location: config.store_dir.display().to_string(),
+            stored: stored.clone(),
+            offered: model.model().clone(),
+        })),
         _ => Ok(Arc::new(model)),
     }
 }
@@ -73,7 +78,10 @@ pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
         embedder,
         repo,
     };
-    Ok(Parts { searcher: Arc::new(searcher), ingester: Arc::new(ingester) })
+    Ok(Parts {
+        searcher: Arc::new(searcher),
+        ingester: Arc::new(ingester),
+    })
 }
 
 /// Takes text out of files, in worker processes that a bad file may crash.
@@ -85,11 +93,15 @@ pub(super) fn extractor() -> Arc<crate::ingest::Extract> {
 /// A store's error as a failure with its hint.
 pub(super) fn store_failure(error: StoreError) -> Failure {
     let hint = error.hint();
-    Failure::failed("the store cannot be used").because(error).maybe_hint(hint)
+    Failure::failed("the store cannot be used")
+        .because(error)
+        .maybe_hint(hint)
 }
 
 /// An embedding error as a failure with its hint.
 pub(super) fn embed_failure(error: EmbedError) -> Failure {
     let hint = error.hint();
-    Failure::failed("the embedding model cannot be used").because(error).maybe_hint(hint)
+    Failure::failed("the embedding model cannot be used")
+        .because(error)
+        .maybe_hint(hint)
 }

@@ -152,7 +152,9 @@ impl Config {
     /// Whether a file, the environment or a flag gave the key a value.
     #[must_use]
     pub fn is_said(&self, path: &str) -> bool {
-        self.origins.get(path).is_some_and(|(_, source)| source != "default")
+        self.origins
+            .get(path)
+            .is_some_and(|(_, source)| source != "default")
     }
 
     /// Every key with its value and source, secrets masked, in the order of the shipped file.

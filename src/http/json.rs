@@ -193,13 +193,14 @@ impl Fields {
     }
 
     /// An optional word out of `choices`, else the default.
-    pub(super) fn choice<T: Default + Copy>(
+    pub(super) fn choice<T: Copy>(
         &mut self,
         name: &'static str,
+        default: T,
         choices: &[(&str, T)],
     ) -> Result<T, Problem> {
         let Some(value) = self.take(name) else {
-            return Ok(T::default());
+            return Ok(default);
         };
         let chosen = choices
             .iter()

@@ -17,8 +17,9 @@ const DOCUMENT_FIELDS: &[&str] = &["content", "source", "title", "metadata", "co
 /// Longest title, in bytes.
 const MAX_TITLE_BYTES: usize = 1_024;
 
-/// Reads the body of `POST /v1/query`.
-pub(super) fn query(body: &[u8]) -> Result<Query, Problem> {
+/// Reads the body of `POST /v1/query`; a query that does not say how it is answered gets
+/// `default_answer`.
+pub(super) fn query(body: &[u8], default_answer: AnswerKind) -> Result<Query, Problem> {
     let mut fields = Fields::new(parse(body)?, "the body", QUERY_FIELDS)?;
     let text = fields.text("query")?;
     let top_k = fields.maybe_integer("top_k")?;
@@ -27,6 +28,7 @@ pub(super) fn query(body: &[u8]) -> Result<Query, Problem> {
         top_k: top_k.map_or(Ok(TopK::default()), TopK::new)?,
         mode: fields.choice(
             "mode",
+            Mode::default(),
             &[
                 ("hybrid", Mode::Hybrid),
                 ("vector", Mode::Vector),
@@ -37,6 +39,7 @@ pub(super) fn query(body: &[u8]) -> Result<Query, Problem> {
         filter: Filter::new(fields.maybe_object("filter")?.unwrap_or_default())?,
         answer: fields.choice(
             "answer",
+            default_answer,
             &[
                 ("extractive", AnswerKind::Extractive),
                 ("generated", AnswerKind::Generated),
@@ -133,6 +136,10 @@ fn document(value: Value) -> Result<NewDocument, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn query(body: &[u8]) -> Result<Query, Problem> {
+        super::query(body, AnswerKind::Extractive)
+    }
 
     fn refused(body: &str) -> (u16, String, String) {
         let problem = query(body.as_bytes()).unwrap_err();

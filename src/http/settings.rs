@@ -1,5 +1,6 @@
 //! What an operator may set about the HTTP side, with its defaults and the reason for each.
 
+use crate::domain::AnswerKind;
 use std::time::Duration;
 
 /// Limits and timeouts of the server. Plain fields with units; [`Settings::default`] serves a
@@ -51,6 +52,8 @@ pub struct Settings {
     pub lame_duck_ms: u64,
     /// On stop: how long running requests may take to end, in s; then they are cut. Default 30.
     pub drain_timeout_s: u64,
+    /// How a query that does not say is answered. Default extractive.
+    pub default_answer: AnswerKind,
 }
 
 impl Default for Settings {
@@ -70,6 +73,7 @@ impl Default for Settings {
             idle_timeout_ms: 75_000,
             lame_duck_ms: 0,
             drain_timeout_s: 30,
+            default_answer: AnswerKind::Extractive,
         }
     }
 }

@@ -45,7 +45,9 @@ impl Coverage {
     pub fn covers(&self, source: &str) -> bool {
         let inside = |folder: &String| {
             folder.is_empty()
-                || source.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                || source
+                    .strip_prefix(folder.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'))
         };
         Format::of_source(source).is_some()
             && (self.folders.iter().any(inside)
@@ -86,7 +88,12 @@ pub enum FilesError {
 /// When an argument matches nothing that exists, is malformed, or is outside the root.
 pub fn find(arguments: &[String], root: &Path, current: &Path) -> Result<Found, FilesError> {
     let root = normalise(&current.join(root));
-    let mut walk = Walk { root, current, found: Found::default(), by_source: BTreeMap::new() };
+    let mut walk = Walk {
+        root,
+        current,
+        found: Found::default(),
+        by_source: BTreeMap::new(),
+    };
     for argument in arguments {
         walk.add(argument)?;
     }
@@ -126,15 +133,26 @@ impl Walk<'_> {
     /// Walks from the deepest folder of the pattern that has no glob character.
     fn add_pattern(&mut self, path: &Path, argument: &str) -> Result<(), FilesError> {
         let glob = |pattern: &str| {
-            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| {
-                let problem = error.kind().to_string();
-                FilesError::Pattern { pattern: argument.to_owned(), problem }
-            })
+            GlobBuilder::new(pattern)
+                .literal_separator(true)
+                .build()
+                .map_err(|error| {
+                    let problem = error.kind().to_string();
+                    FilesError::Pattern {
+                        pattern: argument.to_owned(),
+                        problem,
+                    }
+                })
         };
         let matcher = glob(&path.to_string_lossy())?.compile_matcher();
         let fixed: PathBuf = path
             .components()
-            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
+            .take_while(|part| {
+                !part
+                    .as_os_str()
+                    .to_string_lossy()
+                    .contains(['*', '?', '[', '{'])
+            })
             .collect();
         self.source_of(&fixed, argument)?;
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
@@ -145,7 +163,9 @@ impl Walk<'_> {
             self.walk(&fixed, Some(&matcher));
         }
         if self.by_source.len() == before {
-            self.found.problems.push((PathBuf::from(argument), "matches no file".to_owned()));
+            self.found
+                .problems
+                .push((PathBuf::from(argument), "matches no file".to_owned()));
         }
         Ok(())
     }
@@ -154,7 +174,9 @@ impl Walk<'_> {
         let is_visible = |entry: &walkdir::DirEntry| {
             entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
         };
-        let walk = walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name();
+        let walk = walkdir::WalkDir::new(folder)
+            .follow_links(true)
+            .sort_by_file_name();
         for entry in walk.into_iter().filter_entry(is_visible) {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -172,7 +194,9 @@ impl Walk<'_> {
                 && is_wanted
                 && let Err(error) = self.keep(entry.path(), &entry.path().to_string_lossy(), false)
             {
-                self.found.problems.push((entry.path().to_owned(), error.to_string()));
+                self.found
+                    .problems
+                    .push((entry.path().to_owned(), error.to_string()));
             }
         }
     }
@@ -186,19 +210,28 @@ impl Walk<'_> {
         }
         match SourceName::new(&text) {
             Ok(source) => {
-                let file = FoundFile { path: path.to_owned(), source, format };
+                let file = FoundFile {
+                    path: path.to_owned(),
+                    source,
+                    format,
+                };
                 self.by_source.insert(text, file);
             }
-            Err(error) => self.found.problems.push((path.to_owned(), error.to_string())),
+            Err(error) => self
+                .found
+                .problems
+                .push((path.to_owned(), error.to_string())),
         }
         Ok(())
     }
 
     fn source_of(&self, path: &Path, argument: &str) -> Result<String, FilesError> {
-        let relative = path.strip_prefix(&self.root).map_err(|_| FilesError::OutsideRoot {
-            path: argument.to_owned(),
-            root: self.root.display().to_string(),
-        })?;
+        let relative = path
+            .strip_prefix(&self.root)
+            .map_err(|_| FilesError::OutsideRoot {
+                path: argument.to_owned(),
+                root: self.root.display().to_string(),
+            })?;
         Ok(relative.to_string_lossy().replace('\\', "/"))
     }
 }
@@ -224,7 +257,13 @@ mod tests {
 
     fn corpus() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for path in ["docs/a.md", "docs/deep/er/b.md", "docs/c.pdf", "docs/.git/x.md", "top.txt"] {
+        for path in [
+            "docs/a.md",
+            "docs/deep/er/b.md",
+            "docs/c.pdf",
+            "docs/.git/x.md",
+            "top.txt",
+        ] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
@@ -236,7 +275,11 @@ mod tests {
     fn sources(folder: &Path, arguments: &[&str]) -> Vec<String> {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
         let found = find(&arguments, Path::new("."), folder).unwrap();
-        found.files.into_iter().map(|file| file.source.as_str().to_owned()).collect()
+        found
+            .files
+            .into_iter()
+            .map(|file| file.source.as_str().to_owned())
+            .collect()
     }
 
     #[test]
@@ -244,7 +287,10 @@ mod tests {
         let folder = corpus();
         let quoted = sources(folder.path(), &["./docs/**/*.md"]);
         assert_eq!(quoted, ["docs/a.md", "docs/deep/er/b.md"]);
-        assert_eq!(quoted, sources(folder.path(), &["docs/deep/er/b.md", "./docs/a.md"]));
+        assert_eq!(
+            quoted,
+            sources(folder.path(), &["docs/deep/er/b.md", "./docs/a.md"])
+        );
         let all = ["docs/a.md", "docs/c.pdf", "docs/deep/er/b.md"];
         assert_eq!(sources(folder.path(), &["docs", "docs/*.md"]), all);
     }
@@ -255,7 +301,10 @@ mod tests {
         let mistake = |argument: &str| {
             find(&[argument.to_owned()], Path::new("docs"), folder.path()).expect_err(argument)
         };
-        assert_eq!(mistake("nothing.md"), FilesError::Missing("nothing.md".into()));
+        assert_eq!(
+            mistake("nothing.md"),
+            FilesError::Missing("nothing.md".into())
+        );
         assert!(matches!(mistake("top.txt"), FilesError::OutsideRoot { .. }));
         assert!(matches!(mistake("docs/[a.md"), FilesError::Pattern { .. }));
         assert!(matches!(mistake("s3://b/p"), FilesError::Scheme(_)));
@@ -265,7 +314,9 @@ mod tests {
     fn coverage_knows_what_would_have_been_found() {
         let folder = corpus();
         let arguments = ["docs/deep".to_owned(), "*.txt".to_owned()];
-        let coverage = find(&arguments, Path::new("."), folder.path()).unwrap().coverage;
+        let coverage = find(&arguments, Path::new("."), folder.path())
+            .unwrap()
+            .coverage;
         assert!(coverage.covers("docs/deep/gone.md") && coverage.covers("gone.txt"));
         assert!(!coverage.covers("docs/gone.md") && !coverage.covers("docs/deeper/gone.md"));
         assert!(!coverage.covers("docs/deep/gone.bin") && !coverage.has_plain_files);

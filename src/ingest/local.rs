@@ -14,7 +14,11 @@ impl Sink for Ingester {
         read: ReadFile<'_>,
         options: &Options,
     ) -> Result<Option<Prepared>, FileError> {
-        let ReadFile { file, format, bytes } = read;
+        let ReadFile {
+            file,
+            format,
+            bytes,
+        } = read;
         let content_hash = self.hash(format, bytes, None, &options.metadata);
         let stored = self
             .repo
@@ -58,17 +62,19 @@ impl Sink for Ingester {
         report: &mut dyn FnMut(Event),
     ) -> Result<(), IngestError> {
         let sources: Vec<String> = ready.iter().map(|p| p.source().to_string()).collect();
-        let outcomes =
-            Ingester::store(self, ready, &mut |chunks| report(Event::Embedded(chunks)))?;
+        let outcomes = Ingester::store(self, ready, &mut |chunks| report(Event::Embedded(chunks)))?;
         for (source, outcome) in sources.into_iter().zip(outcomes) {
             report(match outcome {
-                Ok(stored) if stored.status == UpsertStatus::Unchanged => {
-                    Event::Unchanged(source)
-                }
-                Ok(stored) => {
-                    Event::Stored { source, status: stored.status, chunks: stored.chunks }
-                }
-                Err(error) => Event::Failed { source, error: error.into() },
+                Ok(stored) if stored.status == UpsertStatus::Unchanged => Event::Unchanged(source),
+                Ok(stored) => Event::Stored {
+                    source,
+                    status: stored.status,
+                    chunks: stored.chunks,
+                },
+                Err(error) => Event::Failed {
+                    source,
+                    error: error.into(),
+                },
             });
         }
         Ok(())

@@ -8,8 +8,8 @@ pub mod plan;
 use crate::chunking::{ChunkLimits, chunk};
 use crate::domain::stored::document_id;
 use crate::domain::{
-    Block, Chunk, CollectionName, ContentHash, EmbeddedDocument, Embedding, ExtractedText, LimitError,
-    Metadata, SourceName, UpsertStatus, Upserted,
+    Block, Chunk, CollectionName, ContentHash, EmbeddedDocument, Embedding, ExtractedText,
+    LimitError, Metadata, SourceName, UpsertStatus, Upserted,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::extract::{self, ExtractError, Format};
@@ -114,11 +114,16 @@ impl Ingester {
         if let Some(upserted) = self.unchanged(&new.collection, &new.source, hash)? {
             return Err(Skipped::Unchanged(upserted));
         }
-        let text = self.extract_pages(format, &new.content).map_err(IngestError::Extract)?;
+        let text = self
+            .extract_pages(format, &new.content)
+            .map_err(IngestError::Extract)?;
         let document = EmbeddedDocument {
             collection: new.collection.clone(),
             source: new.source.clone(),
-            title: title.or(text.title.as_deref()).unwrap_or_default().to_owned(),
+            title: title
+                .or(text.title.as_deref())
+                .unwrap_or_default()
+                .to_owned(),
             metadata: new.metadata.clone(),
             content_hash: hash,
             bytes: bytes.len() as u64,
@@ -141,9 +146,16 @@ impl Ingester {
             };
             whole.title = whole.title.or(text.title);
             let blocks = text.blocks.into_iter();
-            whole.blocks.extend(blocks.map(|block| Block { page: Some(number), ..block }));
+            whole.blocks.extend(blocks.map(|block| Block {
+                page: Some(number),
+                ..block
+            }));
         }
-        if whole.blocks.is_empty() { Err(ExtractError::Empty) } else { Ok(whole) }
+        if whole.blocks.is_empty() {
+            Err(ExtractError::Empty)
+        } else {
+            Ok(whole)
+        }
     }
 
     /// What the store holds under this hash already, if it is the same.
@@ -153,13 +165,19 @@ impl Ingester {
         source: &SourceName,
         hash: ContentHash,
     ) -> Result<Option<Upserted>, IngestError> {
-        let stored = self.repo.content_hashes(collection, std::slice::from_ref(source))?;
+        let stored = self
+            .repo
+            .content_hashes(collection, std::slice::from_ref(source))?;
         if plan::need(hash, stored.first().copied().flatten()) == plan::Need::Store {
             return Ok(None);
         }
         let id = document_id(collection, source);
         let chunks = self.repo.document(id)?.map_or(0, |(_, texts)| texts.len());
-        Ok(Some(Upserted { id, chunks, status: UpsertStatus::Unchanged }))
+        Ok(Some(Upserted {
+            id,
+            chunks,
+            status: UpsertStatus::Unchanged,
+        }))
     }
 
     /// The hash of everything that decides the document's chunks.
@@ -187,17 +205,26 @@ impl Ingester {
     #[must_use]
     pub fn prepare(&self, document: EmbeddedDocument, text: &ExtractedText) -> Prepared {
         let max_tokens = self.limits.max_tokens.min(self.embedder.max_tokens());
-        let limits = ChunkLimits { max_tokens, ..self.limits };
+        let limits = ChunkLimits {
+            max_tokens,
+            ..self.limits
+        };
         let count = |text: &str| self.embedder.count_tokens(text);
         let titled;
         let text = if text.title.as_deref() == Some(document.title.as_str()) {
             text
         } else {
             let title = Some(document.title.clone()).filter(|title| !title.is_empty());
-            titled = ExtractedText { title, blocks: text.blocks.clone() };
+            titled = ExtractedText {
+                title,
+                blocks: text.blocks.clone(),
+            };
             &titled
         };
-        Prepared { chunks: chunk(text, limits, &count), document }
+        Prepared {
+            chunks: chunk(text, limits, &count),
+            document,
+        }
     }
 
     /// Embeds the chunks of all `prepared` together, then stores the documents. `embedded` hears
@@ -213,8 +240,11 @@ impl Ingester {
         if prepared.is_empty() {
             return Ok(Vec::new());
         }
-        let texts: Vec<String> =
-            prepared.iter().flat_map(|p| &p.chunks).map(Chunk::embedding_text).collect();
+        let texts: Vec<String> = prepared
+            .iter()
+            .flat_map(|p| &p.chunks)
+            .map(Chunk::embedding_text)
+            .collect();
         let mut vectors: Vec<Embedding> = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.batch.max(1)) {
             let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
@@ -229,7 +259,9 @@ impl Ingester {
                 ..document
             })
             .collect();
-        Ok(self.repo.upsert_embeddings(self.embedder.model(), &documents)?)
+        Ok(self
+            .repo
+            .upsert_embeddings(self.embedder.model(), &documents)?)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Memory is bounded: at most `workers` files are being taken apart, and at most
 //! [`QUEUE_DOCUMENTS`] wait for the sink.
 
-use super::files::FoundFile;
 use super::IngestError;
+use super::files::FoundFile;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::extract::{ExtractError, Format};
 use crate::store::StoreError;
@@ -181,7 +181,11 @@ fn store_all<S: Sink>(
             Work::Done(event) => report(event),
             Work::Ready(ready) if options.dry_run => {
                 let (source, chunks) = sink.describe(&ready);
-                report(Event::Stored { source, status: UpsertStatus::Created, chunks });
+                report(Event::Stored {
+                    source,
+                    status: UpsertStatus::Created,
+                    chunks,
+                });
             }
             Work::Ready(ready) => waiting.push(ready),
         }
@@ -189,7 +193,11 @@ fn store_all<S: Sink>(
             sink.store(std::mem::take(&mut waiting), report)?;
         }
     }
-    if waiting.is_empty() { Ok(()) } else { sink.store(waiting, report) }
+    if waiting.is_empty() {
+        Ok(())
+    } else {
+        sink.store(waiting, report)
+    }
 }
 
 fn work_on<S: Sink>(sink: &S, file: &FoundFile, options: &Options) -> Work<S::Ready> {
@@ -197,7 +205,14 @@ fn work_on<S: Sink>(sink: &S, file: &FoundFile, options: &Options) -> Work<S::Re
     let prepare = || {
         let format = file.format.ok_or(FileError::UnknownFormat)?;
         let bytes = read(&file.path)?;
-        sink.prepare(ReadFile { file, format, bytes: &bytes }, options)
+        sink.prepare(
+            ReadFile {
+                file,
+                format,
+                bytes: &bytes,
+            },
+            options,
+        )
     };
     let crashed = |_| {
         let problem = "the parser crashed on it; please report it".to_owned();
@@ -209,24 +224,37 @@ fn work_on<S: Sink>(sink: &S, file: &FoundFile, options: &Options) -> Work<S::Re
         Err(FileError::Document(IngestError::Extract(ExtractError::Empty))) => {
             Work::Done(Event::Empty(source()))
         }
-        Err(error) => Work::Done(Event::Failed { source: source(), error }),
+        Err(error) => Work::Done(Event::Failed {
+            source: source(),
+            error,
+        }),
     }
 }
 
 /// The whole file, refused before it is read when it is too large; a file that grows meanwhile is
 /// read up to the limit and refused too.
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let too_large = |bytes| ExtractError::TooLarge { bytes, limit: MAX_FILE_BYTES }.into();
+    let too_large = |bytes| {
+        ExtractError::TooLarge {
+            bytes,
+            limit: MAX_FILE_BYTES,
+        }
+        .into()
+    };
     // Before it is opened: opening a named pipe would wait for a writer.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(FileError::Read(std::io::Error::other("it is not a regular file")));
+        return Err(FileError::Read(std::io::Error::other(
+            "it is not a regular file",
+        )));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(too_large(metadata.len()));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(too_large(bytes.len() as u64));
     }

@@ -16,7 +16,11 @@ pub enum Need {
 /// What a file needs, by its hash and the one in the store.
 #[must_use]
 pub fn need(found: ContentHash, stored: Option<ContentHash>) -> Need {
-    if stored == Some(found) { Need::Nothing } else { Need::Store }
+    if stored == Some(found) {
+        Need::Nothing
+    } else {
+        Need::Store
+    }
 }
 
 /// The stored sources that the arguments cover and whose files are gone.

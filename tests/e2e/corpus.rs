@@ -47,7 +47,8 @@ fn a_corpus_is_ingested_and_answers_with_citations() {
     assert!(answer.contains("[^1]"), "{answer}");
     let first = &reply["citations"][0];
     assert_eq!(first["source"], "docs/helm.md");
-    assert_eq!(first["title"], "Upgrading the chart");
+    // Small sections share a chunk, under the heading that they share.
+    assert_eq!(first["title"], "Helm");
     assert!(reply["citations"].as_array().unwrap().len() <= 3);
 
     let text = home.alfred(&[

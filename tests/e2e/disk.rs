@@ -12,7 +12,10 @@ fn a_disk_that_fills_during_ingest_costs_nothing_that_was_stored() {
     let home = Home::new();
     home.write("first.md", "# First\n\nThis one fits.\n");
     for n in 0..60 {
-        let text = format!("# Document {n}\n\n{}", "A sentence that takes room. ".repeat(400));
+        let text = format!(
+            "# Document {n}\n\n{}",
+            "A sentence that takes room. ".repeat(400)
+        );
         home.write(&format!("docs/{n}.md"), text);
     }
     std::fs::create_dir(home.path().join("store")).unwrap();
@@ -34,7 +37,11 @@ fn a_disk_that_fills_during_ingest_costs_nothing_that_was_stored() {
         .current_dir(home.path())
         .env("ALFRED", env!("CARGO_BIN_EXE_alfred"))
         .env("STORE", home.path().join("store"))
-        .envs(alfred.get_envs().filter_map(|(key, value)| Some((key, value?))))
+        .envs(
+            alfred
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -43,6 +50,9 @@ fn a_disk_that_fills_during_ingest_costs_nothing_that_was_stored() {
     assert!(done.stdout.contains("ingest: 1\n"), "{text}");
     assert!(done.stderr.contains("cannot write the store"), "{text}");
     assert!(done.stderr.contains("hint: free disk space"), "{text}");
-    assert!(done.stdout.contains("first.md") && done.stdout.contains("query: 0"), "{text}");
+    assert!(
+        done.stdout.contains("first.md") && done.stdout.contains("query: 0"),
+        "{text}"
+    );
     assert!(done.stdout.contains("check: 0"), "{text}");
 }

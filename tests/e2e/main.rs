@@ -3,6 +3,7 @@
 mod architecture;
 mod client;
 mod corpus;
+mod daemon;
 mod disk;
 mod extract;
 mod http;

@@ -87,17 +87,19 @@ impl Home {
     }
 }
 
-/// The folder that holds the test's model; `scripts/test` puts it there.
-pub(crate) fn models_dir() -> PathBuf {
-    let cache = std::env::var_os("ALFRED_CACHE")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
-            std::env::var_os("XDG_CACHE_HOME")
-                .map_or_else(home, PathBuf::from)
-                .join("alfred")
-        });
-    let models = cache.join("models");
+/// The folder that holds the test's model: `$ALFRED_TEST_MODELS`, else the cache of
+/// `scripts/model`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find the model where the script put it"
+)]
+fn models_dir() -> PathBuf {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = || var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|home| home.join(".cache")));
+    let models = var("ALFRED_TEST_MODELS")
+        .or_else(|| var("ALFRED_CACHE").map(|cache| cache.join("models")))
+        .or_else(|| cache().map(|cache| cache.join("alfred/models")))
+        .unwrap_or_default();
     assert!(
         models.join("all-MiniLM-L6-v2/model.json").exists(),
         "run scripts/model first"
@@ -140,8 +142,6 @@ pub(crate) fn finish(mut child: Child) -> Done {
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) endpoint: Endpoint,
-    pub(crate) url: String,
-    log: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
 impl Daemon {
@@ -178,11 +178,6 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// What it logged so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
     }
 
     /// Status and JSON body of one request.

@@ -25,7 +25,7 @@ async fn handle<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Handled {
     let bytes = body::read_json(&app.settings, info, body).await?;
-    let query = parse::query(&bytes)?;
+    let query = parse::query(&bytes, app.settings.default_answer)?;
     let answer = Arc::clone(&app.cases.answer);
     let body = blocking(&app.queries, move |queued| {
         let answer = answer(&query)?;

@@ -46,7 +46,7 @@ pub(super) fn open_and_migrate(location: &Location) -> Result<Connection, StoreE
         })?;
     let version = version_of(&connection, location)?;
     if version < SCHEMA_VERSION {
-        migrate(&mut connection, version).map_err(|fault| explain(fault))?;
+        migrate(&mut connection, version).map_err(explain)?;
     }
     Ok(connection)
 }

@@ -5,6 +5,7 @@ use alfred::domain::{
     Metadata, ModelId, Query, SourceName, StoredDocument, Timings, UpsertStatus, Upserted, Usage,
 };
 use alfred::embed::{EmbedError, Embedded, Embedder};
+use alfred::extract::ExtractError;
 use alfred::http::{AnswerFn, UseCases};
 use alfred::ingest::{IngestError, NewDocument};
 use alfred::search::SearchError;
@@ -54,7 +55,7 @@ pub(super) struct FakeRepo(Mutex<Vec<(StoredDocument, String)>>);
 impl FakeRepo {
     fn put(&self, document: &NewDocument) -> Result<Upserted, IngestError> {
         if document.content.is_empty() {
-            return Err(IngestError::Extract("it is empty".to_owned()));
+            return Err(IngestError::Extract(ExtractError::Empty));
         }
         let id = alfred::domain::stored::document_id(&document.collection, &document.source);
         let mut documents = self.0.lock().unwrap();

@@ -232,7 +232,7 @@ fn a_batch_stores_what_is_sound_and_says_why_not_the_rest() {
         outcomes[1]["detail"],
         "`sauce` is unknown; did you mean `source`?"
     );
-    assert_eq!(outcomes[2]["detail"], "`content`: it is empty");
+    assert_eq!(outcomes[2]["detail"], "`content`: there is no text in it");
     assert_eq!(
         put(&mut connection, &json!([])).json(),
         json!({"documents": []})

@@ -198,6 +198,25 @@ mod tests {
         (codes, present)
     }
 
+    type Scan = fn(&mut Nearest, &[u64], Segment<'_>);
+
+    /// The loop as chosen at run time, as compiled for any machine, and as for one in between.
+    fn scans() -> Vec<Scan> {
+        let mut scans: Vec<Scan> = vec![
+            |nearest, query, segment| nearest.scan(query, std::iter::once(segment)),
+            |nearest, query, segment| nearest.scan_all(query, std::iter::once(segment)),
+        ];
+        #[cfg(target_arch = "x86_64")]
+        if Avx2::try_new().is_some() {
+            scans.push(|nearest, query, segment| {
+                if let Some(simd) = Avx2::try_new() {
+                    simd.vectorize(|| nearest.scan_all(query, std::iter::once(segment)));
+                }
+            });
+        }
+        scans
+    }
+
     proptest! {
         #[test]
         fn finds_what_sorting_all_distances_finds(
@@ -219,11 +238,9 @@ mod tests {
                 (0..count).map(|_| (0..words).map(|_| next()).collect()).collect();
             let query: Vec<u64> = (0..words).map(|_| next()).collect();
             let (codes, mut wanted) = grouped(&rows, words);
-            wanted.iter_mut().for_each(|bits| *bits &= mask);
-
-            let mut nearest = Nearest::new(capacity, words);
-            let segment = Segment { codes: &codes, wanted: &wanted, first_row: 0 };
-            nearest.scan(&query, std::iter::once(segment));
+            for bits in &mut wanted {
+                *bits &= mask;
+            }
 
             let distance = |row: &Vec<u64>| -> u32 {
                 row.iter().zip(&query).map(|(a, b)| (a ^ b).count_ones()).sum()
@@ -237,9 +254,14 @@ mod tests {
             expected.truncate(capacity);
             let mut expected: Vec<u32> = expected.into_iter().map(|(_, row)| row).collect();
             expected.sort_unstable();
-            let (found, _) = nearest.into_found();
-            let found: Vec<u32> = found.into_iter().map(|(_, row)| row).collect();
-            prop_assert_eq!(found, expected);
+            for scan in scans() {
+                let mut nearest = Nearest::new(capacity, words);
+                let segment = Segment { codes: &codes, wanted: &wanted, first_row: 0 };
+                scan(&mut nearest, &query, segment);
+                let (found, _) = nearest.into_found();
+                let found: Vec<u32> = found.into_iter().map(|(_, row)| row).collect();
+                prop_assert_eq!(&found, &expected);
+            }
         }
     }
 }
