@@ -1,5 +1,6 @@
 """The measuring part of durability.sh, which see. usage: durability.py WORK DOCUMENTS"""
 
+import itertools
 import pathlib
 import re
 import shutil
@@ -90,8 +91,8 @@ def main():
     if len(found) != documents:
         common.fail(f"{len(found)} replies in the trace for {documents} documents", f"see {trace}")
     print("the last document:")
-    for kind, what in found[-1]:
-        print(f"  {kind:6} {what}")
+    for (kind, what), repeats in itertools.groupby(found[-1]):
+        print(f"  {len(list(repeats)):3} × {kind:6} {what}")
     durable = sum(map(is_durable, found))
     unsynced = [[event for event in since if event[0] != "sync"] for since in found]
     if any(map(is_durable, unsynced)):

@@ -8,6 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
+need_packages strip:binutils
 work_folder
 (cd "$root" && "$ALFRED" --store "$work/manual-store" ingest 'docs/*.md' >"$work/ingest.log" 2>&1) ||
   fail "ingest failed: $(tail -3 "$work/ingest.log")" "alfred model verify"

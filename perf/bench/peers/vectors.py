@@ -12,7 +12,6 @@ Writes to FOLDER, little endian f32 and all of unit length:
 Seeded: the same every time.
 """
 
-import itertools
 import json
 import pathlib
 import sys
@@ -22,16 +21,21 @@ import quality_baselines
 
 CLUSTERS = 2_000
 NOISE = 0.7
-VERBS = ("upgrade", "configure", "monitor", "restart", "secure", "back up", "scale", "test",
-         "debug", "migrate")
-NOUNS = ("database", "index", "load balancer", "cache", "message queue", "certificate", "dashboard",
-         "container", "search service", "scheduler")
-PLACES = ("in a small company", "on a laptop", "for a bank", "at a hospital", "in the cloud",
-          "without downtime", "over a slow network", "after a power failure", "for the first time",
-          "on old hardware", "with two servers", "in a school", "under heavy load", "at night",
-          "for a web shop", "in a laboratory", "on a ship", "before a release", "in a container",
-          "with little memory")
-
+# Of many fields, so that the clusters lie apart as the topics of a broad corpus do.
+WORDS = """
+    volcano sonata mortgage vaccine glacier compiler wheat submarine cathedral enzyme tariff violin
+    earthquake bicycle orchid satellite verdict cheese railway galaxy tractor insulin sculpture tsunami
+    chess lighthouse parliament bacteria espresso turbine novel desert referee bridge pension whale
+    telescope carpet inflation antibody harbour marathon fossil database opera vineyard airport hormone
+    treaty hurricane potter battery elephant theorem kitchen asteroid lawyer river hospital poem
+    steel pilgrim laser coral election piano drought kidney firewall camel archive ballet uranium
+    orchard strike monsoon lens refugee sailor honey router cancer castle dialect ferry inventory
+    jury knot library meteor nurse oxygen penguin quarry ransom saddle tennis umbrella vitamin
+    waterfall yeast zinc apprentice bishop canal dolphin emperor fjord guitar helmet icon jazz
+    kernel lobster magnet nectar oil passport quilt radar salmon tomb urn virus wedding
+    auction blizzard cotton diploma eclipse forest granite heron island jacket kite lemon mosque
+    navy olive prison queue rocket silk tunnel uniform valley wolf axle bread copper drum
+""".split()
 
 def main():
     folder, model = pathlib.Path(sys.argv[1]), sys.argv[2]
@@ -41,12 +45,11 @@ def main():
     if stamp.exists():
         return
     embed = quality_baselines.embedder(model)
-    topics = list(itertools.product(VERBS, NOUNS, PLACES))
-    assert len(topics) == CLUSTERS
-    questions = [f"How do I {verb} the {noun} {place}?" for verb, noun, place in topics]
-    centres = embed([f"To {verb} the {noun} {place}, follow these steps." for verb, noun, place in topics])
-    asked = embed(questions)
     random = numpy.random.default_rng(7)
+    topics = [random.choice(WORDS, 3, replace=False) for _ in range(CLUSTERS)]
+    questions = [f"What has the {a} to do with the {b} and the {c}?" for a, b, c in topics]
+    centres = embed([f"The {a}, the {b} and the {c}." for a, b, c in topics])
+    asked = embed(questions)
     noise = random.standard_normal((count, 384)).astype("f4") * (NOISE / 384**0.5)
     vectors = centres[random.integers(0, CLUSTERS, count)] + noise
     vectors /= numpy.linalg.norm(vectors, axis=1, keepdims=True)
