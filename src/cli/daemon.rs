@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The socket of the system-wide daemon.
 pub(super) const SYSTEM_SOCKET: &str = "/run/alfred/alfred.sock";
 /// Longest wait for one answer: the daemon's own limit for storing documents.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 /// How often a daemon that answers 503 is asked again.
 const MAX_RETRIES: u32 = 10;
 /// Largest answer that is read: 100 citations of the largest chunks, with room.
@@ -72,7 +72,7 @@ impl Daemon {
     /// # Errors
     /// When nobody answers, or the answer is a problem.
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.send(path, Outgoing::default())
+        self.send(path, &Outgoing::default())
     }
 
     /// Posts JSON to `path` and returns the JSON of the answer.
@@ -87,7 +87,7 @@ impl Daemon {
         };
         let json = HeaderValue::from_static("application/json");
         outgoing.headers.insert(header::CONTENT_TYPE, json);
-        self.send(path, outgoing)
+        self.send(path, &outgoing)
     }
 
     /// Deletes `path` and returns the JSON of the answer.
@@ -97,14 +97,14 @@ impl Daemon {
     pub(super) fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.send(
             path,
-            Outgoing {
+            &Outgoing {
                 method: Method::DELETE,
                 ..Outgoing::default()
             },
         )
     }
 
-    fn send(&self, path: &str, outgoing: Outgoing) -> Result<Value, Failure> {
+    fn send(&self, path: &str, outgoing: &Outgoing) -> Result<Value, Failure> {
         let target = self.endpoint.at(path);
         let limits = Limits {
             timeout: TIMEOUT,

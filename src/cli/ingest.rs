@@ -14,6 +14,7 @@ use crate::store::{EmbeddingRepo, ListRequest, StoreError};
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Arguments of `alfred ingest`.
@@ -122,7 +123,7 @@ impl Summary {
             self.seconds,
         );
         if !is_dry_run && self.chunks > 0 {
-            text.push_str(&format!(" ({rate:.1} chunks/s)"));
+            let _ = write!(text, " ({rate:.1} chunks/s)");
         }
         text
     }
@@ -184,24 +185,21 @@ fn ingest(
         output::error(&format!("error: {}: {problem}", path.display()));
         summary.fail(&path.display().to_string(), problem.clone());
     }
-    match Daemon::find(config).filter(|_| !options.dry_run) {
-        Some(daemon) => {
-            let sink = DaemonSink::new(daemon, wiring::extractor());
-            store(&sink, found, options, &mut summary)?;
-            if prune {
-                let documents = sink.documents(&options.collection)?;
-                for source in gone(documents.keys().map(String::as_str), found) {
-                    sink.delete(&documents[source])?;
-                    summary.deleted += 1;
-                }
+    if let Some(daemon) = Daemon::find(config).filter(|_| !options.dry_run) {
+        let sink = DaemonSink::new(daemon, wiring::extractor());
+        store(&sink, found, options, &mut summary)?;
+        if prune {
+            let documents = sink.documents(&options.collection)?;
+            for source in gone(documents.keys().map(String::as_str), found) {
+                sink.delete(&documents[source])?;
+                summary.deleted += 1;
             }
         }
-        None => {
-            let ingester = wiring::open(config)?.ingester;
-            store(ingester.as_ref(), found, options, &mut summary)?;
-            if prune {
-                summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
-            }
+    } else {
+        let ingester = wiring::open(config)?.ingester;
+        store(ingester.as_ref(), found, options, &mut summary)?;
+        if prune {
+            summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
         }
     }
     summary.seconds = (SystemClock.monotonic() - started).as_secs_f64();

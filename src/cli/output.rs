@@ -9,12 +9,17 @@ use std::io::Write as _;
 /// When stdout cannot be written; a closed pipe (`alfred … | head`) is not an error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed("cannot write to stdout").because(error))
-        }
-        _ => Ok(()),
+    writeln!(out, "{}", text.trim_end_matches('\n'))
+        .and_then(|()| out.flush())
+        .or_else(forgive_closed_pipe)
+        .map_err(|error| Failure::failed("cannot write to stdout").because(error))
+}
+
+fn forgive_closed_pipe(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 
@@ -35,7 +40,7 @@ pub(super) fn error(text: &str) {
 
 /// A reader that went away is no failure.
 pub(super) fn ignore_closed_pipe(written: std::io::Result<()>) {
-    if let Err(problem) = written {
+    if let Err(problem) = written.or_else(forgive_closed_pipe) {
         error(&format!("error: cannot write to stdout: {problem}"));
     }
 }

@@ -88,15 +88,14 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
         Some(url) => Some(Daemon::at(url)?),
         None => Daemon::find(&config),
     };
-    let reply = match daemon {
-        Some(daemon) => daemon.post("/v1/query", &body(&query))?,
-        None => {
-            let answer = wiring::open(&config)?
-                .searcher
-                .answer(&query)
-                .map_err(failure)?;
-            crate::http::answer_json(&answer)
-        }
+    let reply = if let Some(daemon) = daemon {
+        daemon.post("/v1/query", &body(&query))?
+    } else {
+        let answer = wiring::open(&config)?
+            .searcher
+            .answer(&query)
+            .map_err(failure)?;
+        crate::http::answer_json(&answer)
     };
     if context.json {
         output::print_json(&reply)

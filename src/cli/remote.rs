@@ -43,8 +43,11 @@ impl DaemonSink {
             .as_array()
             .is_some_and(|list| list.iter().any(|one| one["name"] == collection.as_str()));
         let mut documents = BTreeMap::new();
+        if !is_known {
+            return Ok(documents);
+        }
         let mut cursor = String::new();
-        while is_known {
+        loop {
             let path = format!("/v1/documents?collection={collection}&limit=1000{cursor}");
             let page = self.daemon.get(&path)?;
             for document in page["documents"].as_array().into_iter().flatten() {

@@ -9,7 +9,7 @@ use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
 use crate::soak::threshold::Threshold;
-use crate::soak::units::{Rate, parse_duration};
+use crate::soak::units::{Rate, parse_duration, parse_duration_or_seconds};
 use crate::soak::{FinishedRun, Place, SoakError, run_folder};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,8 @@ pub struct SoakArgs {
     /// Requests a second, as 10 or 0.5
     #[arg(long, value_name = "RATE", env = "QPS")]
     pub qps: Option<Rate>,
-    /// How long to measure, as 60s, 10m or 2h
-    #[arg(long, env = "DURATION", value_parser = parse_duration)]
+    /// How long to measure, as 60s, 10m or 2h; a bare number is seconds
+    #[arg(long, env = "DURATION", value_parser = parse_duration_or_seconds)]
     pub duration: Option<Duration>,
     /// Length of a window [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

@@ -155,14 +155,13 @@ fn the_shipped_file_lists_every_key_at_its_default() {
         .collect();
     assert_eq!(listed, known);
     assert!(load(shipped, &[]).is_ok());
-    let uncommented: String = shipped
+    let uncommented: Vec<&str> = shipped
         .lines()
         .map(|line| {
             line.strip_prefix('#')
-                .filter(|r| !r.starts_with(' '))
+                .filter(|rest| !rest.starts_with(' '))
                 .unwrap_or(line)
         })
-        .map(|line| format!("{line}\n"))
         .collect();
-    assert!(message(load(&uncommented, &[])).contains("not available"));
+    assert!(message(load(&uncommented.join("\n"), &[])).contains("not available"));
 }

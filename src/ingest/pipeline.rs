@@ -147,18 +147,18 @@ pub fn run<S: Sink>(
     let next = AtomicUsize::new(0);
     let is_stopped = AtomicBool::new(false);
     let (sender, receiver) = crossbeam_channel::bounded(QUEUE_DOCUMENTS);
+    let work_through = |sender: crossbeam_channel::Sender<Work<S::Ready>>| {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let work = work_on(sink, file, options);
+            if is_stopped.load(Ordering::Relaxed) || sender.send(work).is_err() {
+                return;
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..options.workers.max(1) {
             let sender = sender.clone();
-            let (next, is_stopped) = (&next, &is_stopped);
-            scope.spawn(move || {
-                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let work = work_on(sink, file, options);
-                    if is_stopped.load(Ordering::Relaxed) || sender.send(work).is_err() {
-                        return;
-                    }
-                }
-            });
+            scope.spawn(|| work_through(sender));
         }
         drop(sender);
         let result = store_all(sink, &receiver, options, report);

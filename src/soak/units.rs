@@ -67,6 +67,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(total_s).map_err(|_| wrong())
 }
 
+/// As [`parse_duration`], and a bare number is seconds, as scripts write `DURATION=60`.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn parse_duration_or_seconds(text: &str) -> Result<Duration, String> {
+    if text.trim().bytes().all(|byte| byte.is_ascii_digit()) {
+        return parse_duration(&format!("{}s", text.trim()));
+    }
+    parse_duration(text)
+}
+
 fn unit_in_seconds(unit: &str) -> Option<f64> {
     Some(match unit {
         "us" => 1e-6,

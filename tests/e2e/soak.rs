@@ -52,7 +52,7 @@ fn a_freeze_that_others_miss_fails_with_the_true_p95() {
 #[test]
 fn without_a_freeze_it_passes_with_the_targets_own_p95() {
     let bench = Bench::new();
-    within_attempts(12, |number| {
+    within_attempts(3, |number| {
         let target = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
         let flags = "--qps 100 --duration 3s --window 1s --warmup 500ms";
         let ran = bench.soak(&format!("steady{number}"), &target.url(), flags);

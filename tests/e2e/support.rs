@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Longest that any one command or start may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a command did.
 #[derive(Debug)]
@@ -161,18 +161,11 @@ impl Daemon {
                 _ => {}
             }
         };
-        let log = std::sync::Arc::new(std::sync::Mutex::new(log));
-        let copy = std::sync::Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                copy.lock().unwrap().push_str(&(line + "\n"));
-            }
-        });
+        // Read on, so that the daemon never waits for its log.
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(drop));
         Self {
             child,
             endpoint: url.parse().unwrap(),
-            url,
-            log,
         }
     }
 

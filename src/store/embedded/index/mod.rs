@@ -283,9 +283,7 @@ impl CollectionIndex {
             // An 8-bit comparison of a row costs as much as 16 of its sign code.
             Some(centre) if rows > wanted + self.live / 16 => {
                 let code: Vec<u64> = sign_code(vector, centre).collect();
-                let coded = self.by_code(&code, wanted, mask, &query);
-                coded
-                    .trusted(limit, self.dimensions)
+                self.by_code(&code, limit, mask, &query)
                     .unwrap_or_else(|| self.by_quantised(mask, &query))
             }
             _ => self.by_quantised(mask, &query),
@@ -311,10 +309,11 @@ impl CollectionIndex {
     fn by_code(
         &self,
         code: &[u64],
-        wanted: usize,
+        limit: usize,
         mask: Option<&RowMask>,
         query: &Query8,
-    ) -> Coded {
+    ) -> Option<Vec<Candidate>> {
+        let wanted = self.code_candidates(limit);
         let mut nearest = Nearest::new(wanted, code_words(self.dimensions));
         let segments = (0_u32..).zip(&self.blocks).map(|(number, block)| {
             #[expect(clippy::cast_possible_truncation, reason = "BLOCK_ROWS is 1,024")]
@@ -326,18 +325,32 @@ impl CollectionIndex {
             }
         });
         nearest.scan(code, segments);
-        let (found, left_out_from) = nearest.into_found();
-        let candidates = found
-            .into_iter()
-            .map(|(distance, row)| {
-                let (number, row) = (row as usize / BLOCK_ROWS, row as usize % BLOCK_ROWS);
-                (self.candidate(number, row, query), distance)
-            })
-            .collect();
-        Coded {
-            candidates,
-            left_out_from,
+        let (mut found, left_out_from) = nearest.into_found();
+        let score = |found: &[(u32, u32)]| -> Vec<(Candidate, u32)> {
+            let score = |(distance, row): &(u32, u32)| {
+                let (number, row) = (*row as usize / BLOCK_ROWS, *row as usize % BLOCK_ROWS);
+                (self.candidate(number, row, query), *distance)
+            };
+            found.iter().map(score).collect()
+        };
+        // Comparing a row in 8 bits fetches it from memory: where the nearest few stand out, the
+        // others need not be.
+        let few = wanted / 5;
+        if found.len() > 2 * few {
+            let (_, edge, _) = found.select_nth_unstable(few);
+            let coded = Coded {
+                left_out_from: Some(edge.0),
+                candidates: score(&found[..few]),
+            };
+            if let Some(candidates) = coded.trusted(limit, self.dimensions) {
+                return Some(candidates);
+            }
         }
+        let coded = Coded {
+            candidates: score(&found),
+            left_out_from,
+        };
+        coded.trusted(limit, self.dimensions)
     }
 
     fn by_quantised(&self, mask: Option<&RowMask>, query: &Query8) -> Vec<Candidate> {
