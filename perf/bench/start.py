@@ -47,7 +47,8 @@ def main():
     bare_mib = stripped_mib(work)
     figures = {"ready_ms_median": statistics.median(times), "ready_ms_min": times[0],
                "ready_ms_max": times[-1], "runs": runs, "idle_rss_mib": memory["Rss"],
-               "idle_anonymous_mib": memory["Anonymous"], "binary_mib": size_mib, "binary_stripped_mib": bare_mib}
+               "idle_anonymous_mib": memory["Anonymous"], "binary_mib": size_mib,
+               "binary_stripped_mib": bare_mib}
     common.table(("figure", "value"), [
         (f"exec to ready, median of {runs}", f"{figures['ready_ms_median']:.0f} ms"),
         ("fastest and slowest", f"{times[0]:.0f} and {times[-1]:.0f} ms"),
