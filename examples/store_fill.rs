@@ -33,7 +33,10 @@ fn main() -> Result<()> {
     let (vectors, rest) = bytes.as_chunks::<{ DIMENSIONS * 4 }>();
     ensure!(rest.is_empty(), "{file} ends within a vector");
     let store = EmbeddedStore::open(Path::new(&folder), Arc::new(SystemClock))?;
-    let model = ModelId { name: "all-MiniLM-L6-v2".to_owned(), dimensions: DIMENSIONS };
+    let model = ModelId {
+        name: "all-MiniLM-L6-v2".to_owned(),
+        dimensions: DIMENSIONS,
+    };
     let mut spent = Duration::ZERO;
     for (number, batch) in vectors.chunks(BATCH).enumerate() {
         let documents = batch
@@ -49,13 +52,19 @@ fn main() -> Result<()> {
     }
     #[expect(clippy::cast_precision_loss, reason = "counts below 2^52")]
     let rate = vectors.len() as f64 / spent.as_secs_f64();
-    println!("{{\"vectors\": {}, \"insert_per_s\": {rate:.0}}}", vectors.len());
+    println!(
+        "{{\"vectors\": {}, \"insert_per_s\": {rate:.0}}}",
+        vectors.len()
+    );
     Ok(())
 }
 
 fn document(number: usize, vector: &[u8; DIMENSIONS * 4]) -> Result<EmbeddedDocument> {
     let (values, _) = vector.as_chunks::<4>();
-    let values = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let values = values
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
     let chunk = Chunk {
         position: 0,
         title_path: Vec::new(),

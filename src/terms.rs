@@ -116,6 +116,9 @@ fn single_ideograph(word: &str) -> Option<char> {
 
 /// The terms of one word: its parts, and the whole when it has several.
 fn word_terms(word: &str, stemmers: &Stemmers, emit: &mut dyn FnMut(String, bool)) {
+    if let Some((term, stop)) = plain_term(word, stemmers) {
+        return emit(term, stop);
+    }
     if word
         .bytes()
         .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
@@ -153,6 +156,20 @@ fn word_terms(word: &str, stemmers: &Stemmers, emit: &mut dyn FnMut(String, bool
             emit(stemmers.stem(cut(&folded)), stop);
         }
     }
+}
+
+/// The term of a word in ASCII letters with no capital but the first: most words of most text, and
+/// one allocation instead of the general case's six.
+fn plain_term(word: &str, stemmers: &Stemmers) -> Option<(String, bool)> {
+    let (first, rest) = word.as_bytes().split_first()?;
+    let is_plain = first.is_ascii_alphabetic()
+        && rest.iter().all(u8::is_ascii_lowercase)
+        && word.len() <= MAX_TERM_CHARS;
+    is_plain.then(|| {
+        let folded = word.to_ascii_lowercase();
+        let stop = is_stop_word(&folded);
+        (stemmers.stem(folded), stop)
+    })
 }
 
 /// `l'avion` gives `avion`, `O'Reilly` gives `reilly`, `don't` gives `don`.

@@ -29,6 +29,7 @@ use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, S
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use fault::{Fault, Location};
 use filter::FilterCache;
+use index::combine::Combiner;
 use pool::ReaderPool;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use snapshot::{Follower, read_model};
@@ -62,6 +63,7 @@ struct Shared {
     pool: ReaderPool,
     filters: FilterCache,
     text: TextSearch,
+    combiner: Combiner,
 }
 
 impl EmbeddedStore {
@@ -81,6 +83,7 @@ impl EmbeddedStore {
             pool: ReaderPool::new(location.clone()),
             filters: FilterCache::new(),
             text: TextSearch::new(),
+            combiner: Combiner::new(std::thread::available_parallelism().map_or(1, usize::from)),
             location,
         });
         let follower = follow(&shared)?;

@@ -12,6 +12,7 @@ use crate::store::{Hit, SearchRequest, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Candidates that each side of a hybrid search brings, or twice the limit when that is more.
@@ -145,20 +146,25 @@ struct Search<'a> {
     shared: &'a Shared,
     connection: &'a Connection,
     request: &'a SearchRequest<'a>,
-    index: &'a CollectionIndex,
+    index: &'a Arc<CollectionIndex>,
     mask: Option<&'a RowMask>,
 }
 
 impl Search<'_> {
     fn by_vector(&self, vector: &Embedding) -> Result<(Vec<Scored>, bool), Fault> {
         let limit = self.request.limit;
-        let candidates = self.index.candidates(vector.as_slice(), limit, self.mask);
+        let candidates = self.candidates(vector, limit);
         let chunks: Vec<i64> = candidates.iter().map(|c| c.chunk).collect();
         let mut exact = self.cosines(vector, &chunks)?;
         let is_stale = exact.len() < chunks.len();
         exact.sort_unstable_by(|a, b| b.cmp(a));
         exact.truncate(limit);
         Ok((exact, is_stale))
+    }
+
+    fn candidates(&self, vector: &Embedding, limit: usize) -> Vec<Candidate> {
+        self.index
+            .candidates(vector.as_slice(), limit, self.mask, &self.shared.combiner)
     }
 
     fn by_text(&self) -> Result<Vec<Scored>, Fault> {
@@ -197,7 +203,7 @@ impl Search<'_> {
 
     fn by_both(&self, vector: &Embedding) -> Result<(Vec<Scored>, bool), Fault> {
         let depth = HYBRID_DEPTH.max(2 * self.request.limit);
-        let mut near: Vec<Candidate> = self.index.candidates(vector.as_slice(), depth, self.mask);
+        let mut near: Vec<Candidate> = self.candidates(vector, depth);
         near.truncate(depth);
         let matches = self.matches()?;
         let mut bm25: HashMap<i64, f32> = near.iter().map(|c| (c.chunk, 0.0)).collect();

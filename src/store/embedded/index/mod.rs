@@ -18,11 +18,13 @@
 //! An index is a value: writers change a clone, whose blocks are shared, and publish it whole.
 
 pub(crate) mod block;
+pub(crate) mod combine;
 pub(crate) mod quantise;
 pub(crate) mod scan;
 
 use block::{BLOCK_ROWS, Bits, Block, RowIds};
-use quantise::{code_words, dot, quantise, sign_code};
+use combine::Combiner;
+use quantise::{dot, quantise, sign_code};
 use scan::{Nearest, Segment};
 use std::sync::Arc;
 
@@ -271,10 +273,11 @@ impl CollectionIndex {
     /// Candidates for the `limit` best rows, best first. More than `limit` come back: all that the
     /// error of 8 bits leaves possible.
     pub(crate) fn candidates(
-        &self,
+        self: &Arc<Self>,
         vector: &[f32],
         limit: usize,
         mask: Option<&RowMask>,
+        combiner: &Combiner,
     ) -> Vec<Candidate> {
         let query = Query8::new(vector);
         let wanted = self.code_candidates(limit);
@@ -283,7 +286,7 @@ impl CollectionIndex {
             // An 8-bit comparison of a row costs as much as 16 of its sign code.
             Some(centre) if rows > wanted + self.live / 16 => {
                 let code: Vec<u64> = sign_code(vector, centre).collect();
-                self.by_code(&code, limit, mask, &query)
+                self.by_code(&code, limit, (mask, combiner), &query)
                     .unwrap_or_else(|| self.by_quantised(mask, &query))
             }
             _ => self.by_quantised(mask, &query),
@@ -306,16 +309,9 @@ impl CollectionIndex {
         640 + 32 * limit + self.live / 400
     }
 
-    fn by_code(
-        &self,
-        code: &[u64],
-        limit: usize,
-        mask: Option<&RowMask>,
-        query: &Query8,
-    ) -> Option<Vec<Candidate>> {
-        let wanted = self.code_candidates(limit);
-        let mut nearest = Nearest::new(wanted, code_words(self.dimensions));
-        let segments = (0_u32..).zip(&self.blocks).map(|(number, block)| {
+    /// The codes of all blocks, with the rows that may be found.
+    fn segments<'a>(&'a self, mask: Option<&'a RowMask>) -> impl Iterator<Item = Segment<'a>> + 'a {
+        (0_u32..).zip(&self.blocks).map(move |(number, block)| {
             #[expect(clippy::cast_possible_truncation, reason = "BLOCK_ROWS is 1,024")]
             let first_row = number * BLOCK_ROWS as u32;
             Segment {
@@ -323,9 +319,26 @@ impl CollectionIndex {
                 wanted: mask.map_or(&block.alive, |mask| &mask.blocks[number as usize]),
                 first_row,
             }
-        });
-        nearest.scan(code, segments);
-        let (mut found, left_out_from) = nearest.into_found();
+        })
+    }
+
+    fn by_code(
+        self: &Arc<Self>,
+        code: &[u64],
+        limit: usize,
+        (mask, combiner): (Option<&RowMask>, &Combiner),
+        query: &Query8,
+    ) -> Option<Vec<Candidate>> {
+        let wanted = self.code_candidates(limit);
+        let (mut found, left_out_from) = match mask {
+            None => combiner.scan(self, code, wanted),
+            Some(mask) => {
+                let mut scans = [(Nearest::new(wanted, code.len()), code)];
+                Nearest::scan_together(&mut scans, || self.segments(Some(mask)));
+                let [(nearest, _)] = scans;
+                nearest.into_found()
+            }
+        };
         let score = |found: &[(u32, u32)]| -> Vec<(Candidate, u32)> {
             let score = |(distance, row): &(u32, u32)| {
                 let (number, row) = (*row as usize / BLOCK_ROWS, *row as usize % BLOCK_ROWS);

@@ -61,24 +61,28 @@ impl Nearest {
         }
     }
 
-    /// Looks through the segments with the fastest instructions there are.
-    pub(crate) fn scan<'a>(&mut self, query: &[u64], segments: impl Iterator<Item = Segment<'a>>) {
+    /// Looks through the segments with the fastest instructions there are, for several queries of
+    /// the same length at once: each segment is read from memory once.
+    pub(crate) fn scan_together<'a, I: Iterator<Item = Segment<'a>>>(
+        scans: &mut [(Self, &[u64])],
+        segments: impl FnOnce() -> I,
+    ) {
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(simd) = Avx512Popcount::try_new() {
                 return simd.vectorize(
                     #[inline(always)]
-                    || self.scan_all(query, segments),
+                    || Self::scan_all(scans, segments()),
                 );
             }
             if let Some(simd) = Avx2::try_new() {
                 return simd.vectorize(
                     #[inline(always)]
-                    || self.scan_all(query, segments),
+                    || Self::scan_all(scans, segments()),
                 );
             }
         }
-        self.scan_all(query, segments);
+        Self::scan_all(scans, segments());
     }
 
     #[expect(
@@ -86,13 +90,15 @@ impl Nearest {
         reason = "it must be compiled anew inside each instruction set's function"
     )]
     #[inline(always)]
-    fn scan_all<'a>(&mut self, query: &[u64], segments: impl Iterator<Item = Segment<'a>>) {
+    fn scan_all<'a>(scans: &mut [(Self, &[u64])], segments: impl Iterator<Item = Segment<'a>>) {
         for segment in segments {
-            // A fixed number of words lets the compiler keep all counters in registers.
-            if let Ok(query) = <&[u64; 6]>::try_from(query) {
-                self.scan_segment(query, &segment);
-            } else {
-                self.scan_segment(query, &segment);
+            for (nearest, query) in &mut *scans {
+                // A fixed number of words lets the compiler keep all counters in registers.
+                if let Ok(query) = <&[u64; 6]>::try_from(*query) {
+                    nearest.scan_segment(query, &segment);
+                } else {
+                    nearest.scan_segment(query, &segment);
+                }
             }
         }
     }
@@ -211,19 +217,19 @@ mod tests {
         (codes, present)
     }
 
-    type Scan = fn(&mut Nearest, &[u64], Segment<'_>);
+    type Scan = fn(&mut [(Nearest, &[u64])], Segment<'_>);
 
     /// The loop as chosen at run time, as compiled for any machine, and as for one in between.
     fn scans() -> Vec<Scan> {
         let mut scans: Vec<Scan> = vec![
-            |nearest, query, segment| nearest.scan(query, std::iter::once(segment)),
-            |nearest, query, segment| nearest.scan_all(query, std::iter::once(segment)),
+            |scans, segment| Nearest::scan_together(scans, || std::iter::once(segment)),
+            |scans, segment| Nearest::scan_all(scans, std::iter::once(segment)),
         ];
         #[cfg(target_arch = "x86_64")]
         if Avx2::try_new().is_some() {
-            scans.push(|nearest, query, segment| {
+            scans.push(|scans, segment| {
                 if let Some(simd) = Avx2::try_new() {
-                    simd.vectorize(|| nearest.scan_all(query, std::iter::once(segment)));
+                    simd.vectorize(|| Nearest::scan_all(scans, std::iter::once(segment)));
                 }
             });
         }
@@ -268,11 +274,14 @@ mod tests {
             let mut expected: Vec<u32> = expected.into_iter().map(|(_, row)| row).collect();
             expected.sort_unstable();
             for scan in scans() {
-                let mut nearest = Nearest::new(capacity, words);
+                let other = vec![0; words];
+                let queries = [&query[..], &other, &query];
+                let mut scans = queries.map(|query| (Nearest::new(capacity, words), query));
                 let segment = Segment { codes: &codes, wanted: &wanted, first_row: 0 };
-                scan(&mut nearest, &query, segment);
-                let (found, _) = nearest.into_found();
-                let found: Vec<u32> = found.into_iter().map(|(_, row)| row).collect();
+                scan(&mut scans, segment);
+                let [first, _, last] = scans.map(|(nearest, _)| nearest.into_found());
+                prop_assert_eq!(&first, &last, "queries scanned together are independent");
+                let found: Vec<u32> = first.0.into_iter().map(|(_, row)| row).collect();
                 prop_assert_eq!(&found, &expected);
             }
         }

@@ -48,13 +48,14 @@ proptest! {
             index.append(RowIds { chunk: document * 2, document }, embedding.as_slice());
             expected.push(document);
         }
+        let index = Arc::new(index);
         let chunks: Vec<i64> = expected.iter().map(|document| document * 2).collect();
         prop_assert_eq!(live_chunks(&index), chunks);
         for document in expected.iter().step_by(97) {
             prop_assert!(index.contains(document * 2, None));
             prop_assert!(!index.contains(document * 2 + 1, None));
             let embedding = vector(u64::try_from(*document).unwrap(), DIMENSIONS);
-            let best = index.candidates(embedding.as_slice(), 1, None);
+            let best = index.candidates(embedding.as_slice(), 1, None, &Combiner::new(1));
             prop_assert_eq!(best[0].chunk, document * 2);
         }
         let most = expected.len() * 2 / BLOCK_ROWS + 3;
@@ -101,6 +102,7 @@ fn vectors_that_share_their_signs_are_told_apart() {
             embedding.as_slice(),
         );
     }
+    let index = Arc::new(index);
     let mut found = 0;
     for question in 0..20 {
         let question = shifted(100_000 + question);
@@ -108,7 +110,7 @@ fn vectors_that_share_their_signs_are_told_apart() {
             .map(|n| (shifted(u64::try_from(n).unwrap()).cosine(&question), n))
             .collect();
         exact.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let candidates = index.candidates(question.as_slice(), 10, None);
+        let candidates = index.candidates(question.as_slice(), 10, None, &Combiner::new(1));
         found += exact[..10]
             .iter()
             .filter(|(_, n)| candidates.iter().any(|c| c.chunk == *n))
@@ -130,7 +132,8 @@ fn copies_of_one_vector_do_not_grow_the_work() {
             same.as_slice(),
         );
     }
-    let candidates = index.candidates(same.as_slice(), 3, None);
+    let index = Arc::new(index);
+    let candidates = index.candidates(same.as_slice(), 3, None, &Combiner::new(1));
     assert!(candidates.len() <= 12 + EXTRA_CANDIDATES);
     assert_eq!(candidates[0].chunk, 0, "the oldest first");
 }
