@@ -22,6 +22,9 @@ enum ConfigVerb {
 
 pub(super) fn run(arguments: &ConfigArgs, context: &Context) -> Outcome {
     let config = context.config()?;
+    if matches!(arguments.verb, ConfigVerb::Check) {
+        super::serve::addresses(&config)?;
+    }
     let shown = config.show();
     if context.json {
         return match arguments.verb {

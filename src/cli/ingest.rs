@@ -181,6 +181,9 @@ fn ingest(
         skipped_other_formats: found.skipped,
         ..Summary::default()
     };
+    for pattern in &found.unmatched {
+        output::error(&format!("warning: {pattern}: matches no file"));
+    }
     for (path, problem) in &found.problems {
         output::error(&format!("error: {}: {problem}", path.display()));
         summary.fail(&path.display().to_string(), problem.clone());

@@ -225,7 +225,11 @@ fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::usage("a subcommand is missing").hint("see `alfred --help`");
+    }
     let rest = rest
+        .replace("tip: ", "")
         .replace("For more information, try '--help'.", "")
         .trim()
         .to_owned();

@@ -91,6 +91,11 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
     let reply = if let Some(daemon) = daemon {
         daemon.post("/v1/query", &body(&query))?
     } else {
+        if !crate::store::embedded::exists(&config.store_dir) {
+            let what = format!("there is no store in {}", config.store_dir.display());
+            return Err(Failure::failed(what)
+                .hint("put documents in with `alfred ingest`, or name another with --store"));
+        }
         let answer = wiring::open(&config)?
             .searcher
             .answer(&query)

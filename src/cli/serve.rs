@@ -73,11 +73,15 @@ async fn serve(app: Arc<App>, listeners: Vec<Listener>) -> std::io::Result<http:
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut user1 = signal(SignalKind::user_defined1())?;
+    let mut user2 = signal(SignalKind::user_defined2())?;
     let shutdown = async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => return info!("SIGTERM: finishing what runs"),
                 _ = interrupt.recv() => return info!("SIGINT: finishing what runs"),
+                _ = user1.recv() => warn!("SIGUSR1: this version has no state dump; see `alfred status`"),
+                _ = user2.recv() => warn!("SIGUSR2 means nothing to this version"),
                 _ = hangup.recv() => {
                     warn!("SIGHUP: this version cannot reload; restart to change the configuration");
                 }
@@ -90,8 +94,8 @@ async fn serve(app: Arc<App>, listeners: Vec<Listener>) -> std::io::Result<http:
     http::serve(app, listeners, shutdown).await
 }
 
-/// The configured addresses. Beyond loopback only when that was said, since there are no keys.
-fn addresses(config: &Config) -> Result<Vec<ListenAddress>, Failure> {
+/// The configured addresses, checked. Beyond loopback only when that was said, since there are no keys.
+pub(super) fn addresses(config: &Config) -> Result<Vec<ListenAddress>, Failure> {
     let mut addresses = Vec::new();
     for text in &config.raw.server.listen {
         let address: ListenAddress = text.parse().map_err(|problem| {

@@ -1,7 +1,7 @@
 //! Configuration to parts: opens the store and the model, and puts the use cases together.
 
 use crate::chunking::ChunkLimits;
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::domain::ModelId;
 use crate::embed::{CachedEmbedder, EmbedError, Embedder, LocalModel, ModelPaths};
@@ -11,12 +11,24 @@ use crate::search::Searcher;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{EmbeddingRepo, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a store that is busy is tried again before it is said to be.
+const OPEN_RETRIES: u32 = 20;
+/// The pause between two tries.
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// The store that is configured; an embedded one is made when it is not there.
 pub(super) fn open_store(config: &Config) -> Result<Arc<EmbeddedStore>, Failure> {
-    EmbeddedStore::open(&config.store_dir, Arc::new(SystemClock))
-        .map(Arc::new)
-        .map_err(store_failure)
+    let open = || EmbeddedStore::open(&config.store_dir, Arc::new(SystemClock));
+    // Another process may be making the very same store.
+    for _ in 0..OPEN_RETRIES {
+        match open() {
+            Err(StoreError::Busy { .. }) => SystemClock.sleep(OPEN_PAUSE),
+            opened => return opened.map(Arc::new).map_err(store_failure),
+        }
+    }
+    open().map(Arc::new).map_err(store_failure)
 }
 
 /// Where models are looked for.
@@ -68,9 +80,18 @@ pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
     let cached = CachedEmbedder::new(Arc::clone(&embedder), config.raw.embedding.cache_entries);
     let searcher = Searcher::new(cached, Arc::clone(&repo), Arc::new(SystemClock));
     let limits = &config.raw.ingest;
+    if limits.chunk_tokens > embedder.max_tokens() {
+        let what = format!(
+            "`ingest.chunk_tokens` is {}, and {} reads at most {}",
+            limits.chunk_tokens,
+            embedder.model().name,
+            embedder.max_tokens()
+        );
+        return Err(Failure::configuration(what).hint("set it to that or less"));
+    }
     let ingester = Ingester {
         limits: ChunkLimits {
-            max_tokens: limits.chunk_tokens.min(embedder.max_tokens()),
+            max_tokens: limits.chunk_tokens,
             overlap_tokens: limits.overlap_tokens,
         },
         batch: limits.batch,

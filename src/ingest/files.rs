@@ -26,6 +26,8 @@ pub struct Found {
     pub skipped: u64,
     /// Paths that could not be walked, with the reason.
     pub problems: Vec<(PathBuf, String)>,
+    /// Patterns that matched nothing.
+    pub unmatched: Vec<String>,
     /// What was covered, for `--prune`.
     pub coverage: Coverage,
 }
@@ -35,6 +37,8 @@ pub struct Found {
 pub struct Coverage {
     folders: Vec<String>,
     patterns: Vec<GlobMatcher>,
+    /// Below these something could not be read: what is there is not known.
+    doubtful: Vec<String>,
     /// Plain files were named, which cover nothing but themselves.
     pub has_plain_files: bool,
 }
@@ -49,7 +53,9 @@ impl Coverage {
                     .strip_prefix(folder.as_str())
                     .is_some_and(|rest| rest.starts_with('/'))
         };
+        let is_doubtful = |path: &String| path == source || inside(path);
         Format::of_source(source).is_some()
+            && !self.doubtful.iter().any(is_doubtful)
             && (self.folders.iter().any(inside)
                 || self.patterns.iter().any(|pattern| pattern.is_match(source)))
     }
@@ -113,6 +119,9 @@ impl Walk<'_> {
         if argument.contains("://") {
             return Err(FilesError::Scheme(argument.to_owned()));
         }
+        if argument.is_empty() {
+            return Err(FilesError::Missing("\"\" (an empty argument)".to_owned()));
+        }
         let path = normalise(&self.current.join(argument));
         // What exists under that very name is meant, even when the name has glob characters.
         if path.is_dir() {
@@ -159,15 +168,31 @@ impl Walk<'_> {
         let covering = glob(&relative.to_string_lossy())?.compile_matcher();
         self.found.coverage.patterns.push(covering);
         let before = self.by_source.len();
-        if fixed.is_dir() {
-            self.walk(&fixed, Some(&matcher));
+        if !fixed.is_dir() {
+            // An unmounted or misspelt folder is no folder without files: nothing may be pruned.
+            let missing = format!("{} (of the pattern {argument})", fixed.display());
+            return Err(FilesError::Missing(missing));
         }
+        self.walk(&fixed, Some(&matcher));
         if self.by_source.len() == before {
-            self.found
-                .problems
-                .push((PathBuf::from(argument), "matches no file".to_owned()));
+            self.found.unmatched.push(argument.to_owned());
         }
         Ok(())
+    }
+
+    /// Something that could not be walked or may not be read.
+    fn problem(&mut self, path: &Path, problem: String) {
+        if let Ok(relative) = path.strip_prefix(&self.root) {
+            let doubtful = relative.to_string_lossy().into_owned();
+            self.found.coverage.doubtful.push(doubtful);
+        }
+        self.found.problems.push((path.to_owned(), problem));
+    }
+
+    /// Whether a link leads out of the root.
+    fn leads_outside(&self, path: &Path) -> bool {
+        let real = (path.canonicalize(), self.root.canonicalize());
+        matches!(real, (Ok(path), Ok(root)) if !path.starts_with(&root))
     }
 
     fn walk(&mut self, folder: &Path, matcher: Option<&GlobMatcher>) {
@@ -180,12 +205,13 @@ impl Walk<'_> {
         for entry in walk.into_iter().filter_entry(is_visible) {
             let entry = match entry {
                 Ok(entry) => entry,
+                // A link to a folder above: what is there has been seen.
+                Err(error) if error.loop_ancestor().is_some() => continue,
                 Err(error) => {
-                    let path = error.path().unwrap_or(folder).to_owned();
                     let problem = error
                         .io_error()
                         .map_or_else(|| error.to_string(), ToString::to_string);
-                    self.found.problems.push((path, problem));
+                    self.problem(error.path().unwrap_or(folder), problem);
                     continue;
                 }
             };
@@ -194,9 +220,7 @@ impl Walk<'_> {
                 && is_wanted
                 && let Err(error) = self.keep(entry.path(), &entry.path().to_string_lossy(), false)
             {
-                self.found
-                    .problems
-                    .push((entry.path().to_owned(), error.to_string()));
+                self.problem(entry.path(), error.to_string());
             }
         }
     }
@@ -208,6 +232,10 @@ impl Walk<'_> {
             self.found.skipped += 1;
             return Ok(());
         }
+        if self.leads_outside(path) {
+            self.problem(path, "it is a link to a file outside the root".to_owned());
+            return Ok(());
+        }
         match SourceName::new(&text) {
             Ok(source) => {
                 let file = FoundFile {
@@ -217,10 +245,7 @@ impl Walk<'_> {
                 };
                 self.by_source.insert(text, file);
             }
-            Err(error) => self
-                .found
-                .problems
-                .push((path.to_owned(), error.to_string())),
+            Err(error) => self.problem(path, error.to_string()),
         }
         Ok(())
     }
@@ -308,6 +333,37 @@ mod tests {
         assert!(matches!(mistake("top.txt"), FilesError::OutsideRoot { .. }));
         assert!(matches!(mistake("docs/[a.md"), FilesError::Pattern { .. }));
         assert!(matches!(mistake("s3://b/p"), FilesError::Scheme(_)));
+        assert!(matches!(mistake(""), FilesError::Missing(_)));
+        assert!(matches!(
+            mistake("docs/moved/**/*.md"),
+            FilesError::Missing(_)
+        ));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_never_gone() {
+        let folder = corpus();
+        std::fs::rename(folder.path().join("docs/deep"), folder.path().join("away")).unwrap();
+        std::os::unix::fs::symlink("unmounted", folder.path().join("docs/deep")).unwrap();
+        let found = find(&["docs".to_owned()], Path::new("."), folder.path()).unwrap();
+        assert_eq!(found.problems.len(), 1);
+        assert!(!found.coverage.covers("docs/deep/er/b.md"));
+        assert!(found.coverage.covers("docs/gone.md") && found.coverage.covers("docs/deeper.md"));
+    }
+
+    #[test]
+    fn links_out_of_the_root_and_loops_are_not_followed() {
+        let outside = corpus();
+        let folder = corpus();
+        let link = |to: &Path, name: &str| {
+            std::os::unix::fs::symlink(to, folder.path().join("docs").join(name)).unwrap();
+        };
+        link(&outside.path().join("top.txt"), "secret.txt");
+        link(&folder.path().join("docs"), "loop");
+        let found = find(&["docs".to_owned()], Path::new("."), folder.path()).unwrap();
+        assert_eq!(found.files.len(), 3);
+        let problems: Vec<&str> = found.problems.iter().map(|(_, why)| why.as_str()).collect();
+        assert_eq!(problems, ["it is a link to a file outside the root"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::pipeline::{Event, FileError, Options, ReadFile, Sink};
 use super::{IngestError, Ingester, Prepared, plan};
-use crate::domain::{EmbeddedDocument, UpsertStatus};
+use crate::domain::{EmbeddedDocument, ExtractedText, UpsertStatus};
 use crate::extract::ExtractError;
 use crate::store::StoreError;
 
@@ -30,7 +30,12 @@ impl Sink for Ingester {
         if plan::need(content_hash, stored.first().copied().flatten()) == plan::Need::Nothing {
             return Ok(None);
         }
-        let text = (self.extract)(format, bytes)?;
+        let is_stored = stored.first().is_some_and(Option::is_some);
+        let text = match (self.extract)(format, bytes) {
+            // What it held before must not be quoted any more.
+            Err(ExtractError::Empty) if is_stored => ExtractedText::default(),
+            text => text?,
+        };
         let document = EmbeddedDocument {
             collection: options.collection.clone(),
             source: file.source.clone(),
@@ -41,7 +46,7 @@ impl Sink for Ingester {
             chunks: Vec::new(),
         };
         let prepared = Ingester::prepare(self, document, &text);
-        if prepared.chunk_count() == 0 {
+        if prepared.chunk_count() == 0 && !is_stored {
             return Err(ExtractError::Empty.into());
         }
         Ok(Some(prepared))

@@ -119,6 +119,12 @@ fn unchanged_files_are_left_alone_and_gone_files_pruned() {
     let info = home.alfred(&["store", "info", "--json"]).expect(0).json();
     assert_eq!(info["documents"], 3);
 
+    // A file that was emptied says nothing any more.
+    home.write("docs/note.txt", "");
+    home.alfred(&["ingest", "docs"]).expect(0);
+    let reply = home.alfred(&["query", "percentiles due", "--mode", "text", "--json"]);
+    assert_eq!(reply.expect(0).json()["citations"], json!([]));
+
     let refused = home
         .alfred(&["ingest", "docs/note.txt", "--prune"])
         .expect(2);

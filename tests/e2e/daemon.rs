@@ -213,6 +213,17 @@ fn backup_while_serving_and_restore() {
         "/v1/documents",
         Some(&put("late.md", "This came after the backup.")),
     );
+    // Over the store itself, or over what is no file: something would be destroyed.
+    std::os::unix::fs::symlink("copy.db", home.path().join("link.db")).unwrap();
+    for target in [
+        "store/alfred.db",
+        "store/../store/alfred.db-wal",
+        "link.db",
+        "/dev/null",
+    ] {
+        let refused = home.alfred(&["store", "backup", target, "--force"]);
+        assert!(refused.expect(1).stderr.contains("hint: "), "{target}");
+    }
     let refused = home
         .alfred(&["store", "restore", "copy.db", "--force"])
         .expect(1);

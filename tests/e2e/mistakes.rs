@@ -38,6 +38,13 @@ fn usage_is_exit_2_with_a_hint() {
         let done = home.alfred(&["query", "x", "--top-k", top_k]);
         assert_eq!(done.code, 2, "{top_k}: {}", done.stderr);
     }
+    explains(
+        &home.alfred(&["query", "x"]),
+        1,
+        "there is no store in",
+        "alfred ingest",
+    );
+    explains(&home.alfred(&["ingest", ""]), 2, "empty argument", "");
     let done = home.alfred(&["query", "   "]);
     assert!(
         done.code == 2 && done.stderr.contains("`query` must be 1 to 8192"),
@@ -59,6 +66,12 @@ fn configuration_is_exit_78_and_names_the_key_and_file() {
     std::fs::write(&file, "[server]\nlisten = [\"0.0.0.0:80\"]\n").unwrap();
     explains(
         &home.alfred(&["serve", "--check"]),
+        78,
+        "open to others",
+        "allow_anonymous",
+    );
+    explains(
+        &home.alfred(&["config", "check"]),
         78,
         "open to others",
         "allow_anonymous",

@@ -9,14 +9,15 @@ use crate::soak_target::{Behaviour, TestTarget};
 use alfred::soak::latency::{Series, value_at};
 use alfred::soak::run_folder;
 use alfred::soak::units::milliseconds;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
 
 const FIVE_MS: Duration = Duration::from_millis(5);
 
-/// Sends SIGINT once `count` windows are recorded.
-fn interrupt_after(bench: &Bench, url: &str, times: u32) -> (Ran, Duration) {
-    use rustix::process::{Pid, Signal, kill_process};
+/// Sends the signals once a window is recorded.
+fn interrupt_after(bench: &Bench, url: &str, signals: &[Signal]) -> (Ran, Duration) {
+    use rustix::process::{Pid, kill_process};
     let run = bench.path("interrupted");
     let flags = [
         "--qps",
@@ -40,8 +41,8 @@ fn interrupt_after(bench: &Bench, url: &str, times: u32) -> (Ran, Duration) {
     });
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let started = now();
-    for _ in 0..times {
-        kill_process(pid, Signal::INT).unwrap();
+    for signal in signals {
+        kill_process(pid, *signal).unwrap();
         std::thread::park_timeout(Duration::from_millis(150));
     }
     let output = child.wait_with_output().unwrap();
@@ -68,7 +69,7 @@ fn now() -> std::time::Instant {
 fn one_interrupt_finishes_the_window_and_judges() {
     let bench = Bench::new();
     let target = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
-    let (ran, took) = interrupt_after(&bench, &target.url(), 1);
+    let (ran, took) = interrupt_after(&bench, &target.url(), &[Signal::INT]);
     let windows = run_folder::read(&ran.run).unwrap().windows.len() as u64;
     ran.assert_sound(50 * windows);
     assert_eq!(ran.verdict()["coverage"]["stopped_early"], true);
@@ -82,11 +83,20 @@ fn two_interrupts_abort() {
     let target = TestTarget::start(Behaviour::Silent);
     let listener = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
     drop(target);
-    let (ran, took) = interrupt_after(&bench, &listener.url(), 2);
+    let (ran, took) = interrupt_after(&bench, &listener.url(), &[Signal::INT; 2]);
     assert_eq!((ran.code, ran.last_line()), (98, "INVALID"));
     assert!(ran.stderr.contains("aborted"), "{}", ran.stderr);
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert_folder_agrees(&ran.run, &ran.verdict());
+}
+
+/// An 8-hour gate that something else stopped after a minute has proved nothing.
+#[test]
+fn who_is_stopped_from_outside_gives_no_pass() {
+    let bench = Bench::new();
+    let target = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
+    let (ran, _) = interrupt_after(&bench, &target.url(), &[Signal::TERM]);
+    assert_eq!((ran.code, ran.last_line()), (98, "INVALID"));
 }
 
 #[test]

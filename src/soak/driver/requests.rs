@@ -59,20 +59,24 @@ async fn send_all(sender: Arc<Sender>, mut due: UnboundedReceiver<Admitted>) {
     }
 }
 
+/// A person's SIGINT ends the run early, the second one aborts it. SIGTERM and SIGHUP abort it at
+/// once: whoever stops the process from outside has not asked for a verdict on part of the run.
 async fn count_interrupts(shared: Arc<Shared>) {
     let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
     );
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
         return;
     };
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        shared.interrupts.fetch_add(1, Ordering::Relaxed);
+        let weight = tokio::select! {
+            _ = interrupt.recv() => 1,
+            _ = terminate.recv() => 2,
+            _ = hangup.recv() => 2,
+        };
+        shared.interrupts.fetch_add(weight, Ordering::Relaxed);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::store::{StoreError, StoreInfo};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Problems of one kind that are told one by one; beyond, their number is.
@@ -265,12 +266,15 @@ fn rebuild(connection: &mut Connection) -> Result<u64, Fault> {
 pub fn backup(folder: &Path, target: &Path, overwrite: bool) -> Result<u64, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
     let target_location = Location::new(target);
+    check_backup_target(folder, target, &target_location)?;
     let part = temporary_beside(target)?;
     copy_database(&connection, part.path()).map_err(|fault| match fault {
         // What goes wrong while copying is nearly always the place it goes to.
         Fault::Sql(_) => target_location.explain("writing the backup")(fault),
         other => location.explain("reading for the backup")(other),
     })?;
+    // A copy of a damaged store must not take the place of the last good one.
+    check_copy(location.path(), part.path())?;
     let bytes = sync_file(part.path()).map_err(|error| not_writable(target, &error))?;
     let placed = if overwrite {
         part.persist(target).map_err(|failed| failed.error)
@@ -286,6 +290,34 @@ pub fn backup(folder: &Path, target: &Path, overwrite: bool) -> Result<u64, Stor
     })?;
     sync_folder_of(target)?;
     Ok(bytes)
+}
+
+/// Refuses to put a backup where it would destroy something: over the store itself or its logs, by
+/// whatever name, or over a link, device or pipe.
+fn check_backup_target(
+    folder: &Path,
+    target: &Path,
+    location: &Location,
+) -> Result<(), StoreError> {
+    let Ok(there) = std::fs::symlink_metadata(target) else {
+        return Ok(());
+    };
+    if !there.is_file() {
+        return Err(location.cannot_open("it is no regular file, and a backup would replace it"));
+    }
+    let store = file_in(folder);
+    for own in [
+        store.clone(),
+        beside(&store, "-wal"),
+        beside(&store, "-shm"),
+    ] {
+        let is_same = std::fs::metadata(own)
+            .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()));
+        if is_same {
+            return Err(location.cannot_open("it is the store itself; name another file"));
+        }
+    }
+    Ok(())
 }
 
 /// Replaces the store in `folder` with the one in `file`, which is checked first. Returns what the

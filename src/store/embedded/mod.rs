@@ -143,6 +143,12 @@ impl Shared {
     }
 }
 
+/// Whether there is a store in `folder`.
+#[must_use]
+pub fn exists(folder: &Path) -> bool {
+    file_in(folder).exists()
+}
+
 /// Where the store's file is in its folder.
 fn file_in(folder: &Path) -> PathBuf {
     folder.join(FILE_NAME)
