@@ -129,7 +129,7 @@ pub const KEYS: &[Key] = &[
         r#""info""#,
     ),
     key("log.format", Choice(&["auto", "text", "json"]), r#""auto""#),
-    key("log.slow_ms", Integer(0, DAY_MS), "1000"),
+    planned("log.slow_ms", Integer(0, DAY_MS), "1000"),
     planned("telemetry.otlp_endpoint", Text, r#""""#),
     key("soak.runs_dir", Text, r#""""#),
     planned("soak.retention_runs", Integer(0, 1_000_000), "100"),

@@ -85,7 +85,6 @@ pub struct Ingest {
 pub struct Log {
     pub level: String,
     pub format: String,
-    pub slow_ms: u64,
 }
 
 /// `[soak]`: where runs are recorded.
