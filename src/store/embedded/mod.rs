@@ -29,7 +29,6 @@ use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, S
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use fault::{Fault, Location};
 use filter::FilterCache;
-use index::combine::Combiner;
 use pool::ReaderPool;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use snapshot::{Follower, read_model};
@@ -63,7 +62,6 @@ struct Shared {
     pool: ReaderPool,
     filters: FilterCache,
     text: TextSearch,
-    combiner: Combiner,
 }
 
 impl EmbeddedStore {
@@ -83,7 +81,6 @@ impl EmbeddedStore {
             pool: ReaderPool::new(location.clone()),
             filters: FilterCache::new(),
             text: TextSearch::new(),
-            combiner: Combiner::new(std::thread::available_parallelism().map_or(1, usize::from)),
             location,
         });
         let follower = follow(&shared)?;

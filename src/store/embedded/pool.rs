@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Connections that stay open while nobody reads.
-const MAX_IDLE: usize = 8;
+const MAX_IDLE: usize = 32;
 
 pub(super) struct ReaderPool {
     location: Location,

@@ -163,8 +163,7 @@ impl Search<'_> {
     }
 
     fn candidates(&self, vector: &Embedding, limit: usize) -> Vec<Candidate> {
-        self.index
-            .candidates(vector.as_slice(), limit, self.mask, &self.shared.combiner)
+        self.index.candidates(vector.as_slice(), limit, self.mask)
     }
 
     fn by_text(&self) -> Result<Vec<Scored>, Fault> {

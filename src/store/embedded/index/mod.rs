@@ -19,12 +19,11 @@
 //! An index is a value: writers change a clone, whose blocks are shared, and publish it whole.
 
 pub(crate) mod block;
-pub(crate) mod combine;
+mod lanes;
 pub(crate) mod quantise;
 pub(crate) mod scan;
 
 use block::{BLOCK_ROWS, Bits, Block, RowIds};
-use combine::Combiner;
 use quantise::{dot, quantise, sign_code};
 use scan::{Nearest, Segment};
 use std::sync::Arc;
@@ -99,7 +98,6 @@ struct Ask<'a> {
     query: &'a Query8,
     limit: usize,
     mask: Option<&'a RowMask>,
-    combiner: &'a Combiner,
 }
 
 /// What the sign codes handed on.
@@ -287,11 +285,10 @@ impl CollectionIndex {
     /// Candidates for the `limit` best rows, best first. More than `limit` come back: all that the
     /// error of 8 bits leaves possible.
     pub(crate) fn candidates(
-        self: &Arc<Self>,
+        &self,
         vector: &[f32],
         limit: usize,
         mask: Option<&RowMask>,
-        combiner: &Combiner,
     ) -> Vec<Candidate> {
         let query = Query8::new(vector);
         let rows = mask.map_or(self.live, |mask| mask.rows);
@@ -299,7 +296,6 @@ impl CollectionIndex {
             query: &query,
             limit,
             mask,
-            combiner,
         };
         let by_code = |wanted: usize, code: &[u64]| {
             // An 8-bit comparison of a row costs as much as 16 of its sign code.
@@ -343,27 +339,11 @@ impl CollectionIndex {
         })
     }
 
-    fn by_code(
-        self: &Arc<Self>,
-        code: &[u64],
-        wanted: usize,
-        ask: &Ask<'_>,
-    ) -> Option<Vec<Candidate>> {
-        let Ask {
-            query,
-            limit,
-            mask,
-            combiner,
-        } = *ask;
-        let (mut found, left_out_from) = match mask {
-            None => combiner.scan(self, code, wanted),
-            Some(mask) => {
-                let mut scans = [(Nearest::new(wanted, code.len()), code)];
-                Nearest::scan_together(&mut scans, || self.segments(Some(mask)));
-                let [(nearest, _)] = scans;
-                nearest.into_found()
-            }
-        };
+    fn by_code(&self, code: &[u64], wanted: usize, ask: &Ask<'_>) -> Option<Vec<Candidate>> {
+        let Ask { query, limit, mask } = *ask;
+        let mut nearest = Nearest::new(wanted, code.len());
+        nearest.scan(code, self.segments(mask));
+        let (mut found, left_out_from) = nearest.into_found();
         let score = |found: &[(u32, u32)]| -> Vec<(Candidate, u32)> {
             let score = |(distance, row): &(u32, u32)| {
                 let (number, row) = (*row as usize / BLOCK_ROWS, *row as usize % BLOCK_ROWS);

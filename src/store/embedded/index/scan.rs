@@ -1,32 +1,19 @@
 //! The first stage of vector search: the rows whose sign codes differ least from the query's.
 //!
 //! Codes lie in groups of [`GROUP_ROWS`] rows, word by word, so that one XOR and one population
-//! count work on many rows at once. The loop is plain Rust, compiled for several instruction sets
-//! through `pulp` and chosen at run time. Alone in a loop over 100k codes of 384 bits, changing
-//! queries took 130 µs with AVX-512's population count; a call of a library kernel for each row
-//! took 410 µs for the distances alone.
+//! count work on many rows at once: see [`super::lanes`]. The instruction set is chosen at run time
+//! through `pulp`.
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes::x86::{Avx2, Avx512Popcount};
+use super::lanes::{LANES, Lanes, Portable};
 use super::quantise::GROUP_ROWS;
 
-#[cfg(target_arch = "x86_64")]
-pulp::simd_type!({
-    struct Avx512Popcount {
-        avx512f: f!("avx512f"),
-        avx512bw: f!("avx512bw"),
-        avx512dq: f!("avx512dq"),
-        avx512vl: f!("avx512vl"),
-        avx512vpopcntdq: f!("avx512vpopcntdq"),
-        popcnt: f!("popcnt"),
-    }
-});
+/// Registers that hold the counts of a group.
+const PARTS: usize = GROUP_ROWS / LANES;
 
-#[cfg(target_arch = "x86_64")]
-pulp::simd_type!({
-    struct Avx2 {
-        avx2: f!("avx2"),
-        popcnt: f!("popcnt"),
-    }
-});
+/// A bound above every distance there is.
+const NO_BOUND: u64 = 1 << 32;
 
 /// The codes of one block of rows.
 pub(crate) struct Segment<'a> {
@@ -54,35 +41,31 @@ impl Nearest {
     pub(crate) fn new(capacity: usize, code_words: usize) -> Self {
         Self {
             capacity,
-            bound: u64::MAX,
+            bound: NO_BOUND,
             found: vec![(0, 0); 2 * capacity + GROUP_ROWS],
             len: 0,
             histogram: vec![0; code_words * 64 + 1],
         }
     }
 
-    /// Looks through the segments with the fastest instructions there are, for several queries of
-    /// the same length at once: each segment is read from memory once.
-    pub(crate) fn scan_together<'a, I: Iterator<Item = Segment<'a>>>(
-        scans: &mut [(Self, &[u64])],
-        segments: impl FnOnce() -> I,
-    ) {
+    /// Looks through the segments with the fastest instructions there are.
+    pub(crate) fn scan<'a>(&mut self, query: &[u64], segments: impl Iterator<Item = Segment<'a>>) {
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(simd) = Avx512Popcount::try_new() {
                 return simd.vectorize(
                     #[inline(always)]
-                    || Self::scan_all(scans, segments()),
+                    || self.scan_with(simd, query, segments),
                 );
             }
             if let Some(simd) = Avx2::try_new() {
                 return simd.vectorize(
                     #[inline(always)]
-                    || Self::scan_all(scans, segments()),
+                    || self.scan_with(simd, query, segments),
                 );
             }
         }
-        Self::scan_all(scans, segments());
+        self.scan_with(Portable, query, segments);
     }
 
     #[expect(
@@ -90,32 +73,44 @@ impl Nearest {
         reason = "it must be compiled anew inside each instruction set's function"
     )]
     #[inline(always)]
-    fn scan_all<'a>(scans: &mut [(Self, &[u64])], segments: impl Iterator<Item = Segment<'a>>) {
+    fn scan_with<'a>(
+        &mut self,
+        lanes: impl Lanes,
+        query: &[u64],
+        segments: impl Iterator<Item = Segment<'a>>,
+    ) {
+        // A fixed number of words lets the compiler keep all counters in registers.
+        let six = <&[u64; 6]>::try_from(query);
         for segment in segments {
-            for (nearest, query) in &mut *scans {
-                // A fixed number of words lets the compiler keep all counters in registers.
-                if let Ok(query) = <&[u64; 6]>::try_from(*query) {
-                    nearest.scan_segment(query, &segment);
-                } else {
-                    nearest.scan_segment(query, &segment);
-                }
+            match six {
+                Ok(query) => self.scan_segment(lanes, query, &segment),
+                Err(_) => self.scan_segment(lanes, query, &segment),
             }
         }
     }
 
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn scan_segment(&mut self, query: &[u64], segment: &Segment<'_>) {
+    fn scan_segment<L: Lanes>(&mut self, lanes: L, query: &[u64], segment: &Segment<'_>) {
         let groups = segment.codes.chunks_exact(query.len() * GROUP_ROWS);
         let mut first_row = segment.first_row;
         for (group, wanted) in groups.zip(segment.wanted) {
-            let distances = group_distances(query, group);
-            let mut near = false;
-            for distance in distances {
-                near |= distance < self.bound;
+            let (rows, _) = group.as_chunks::<LANES>();
+            let (words, _) = rows.as_chunks::<PARTS>();
+            let mut counts = [lanes.zero(); PARTS];
+            for (word, parts) in query.iter().zip(words) {
+                for (count, codes) in counts.iter_mut().zip(parts) {
+                    *count = lanes.add(*count, codes, *word);
+                }
             }
-            if near && *wanted != 0 {
-                self.take(&distances, *wanted, first_row);
+            let mut near = 0;
+            for (part, count) in counts.iter().enumerate() {
+                near |= lanes.below(*count, self.bound) << (part * LANES);
+            }
+            near &= wanted;
+            if near != 0 {
+                let distances = counts.map(|count| lanes.to_array(count));
+                self.take(distances.as_flattened(), near, first_row);
             }
             #[expect(clippy::cast_possible_truncation, reason = "GROUP_ROWS is 32")]
             {
@@ -124,24 +119,24 @@ impl Nearest {
         }
     }
 
-    /// Every row is written and most are overwritten by the next: which ones are near cannot be
-    /// predicted, and a branch for each would cost more.
+    /// Takes the rows of a group whose bits are set in `near`.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "distances are at most 4,096"
     )]
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn take(&mut self, distances: &[u64; GROUP_ROWS], wanted: u32, first_row: u32) {
-        let Some(room) = self.found[self.len..].first_chunk_mut::<GROUP_ROWS>() else {
-            return;
-        };
-        let mut taken = 0;
-        for (offset, distance) in (0_u32..).zip(distances) {
-            room[taken % GROUP_ROWS] = (*distance as u32, first_row + offset);
-            taken += usize::from(*distance < self.bound) & (wanted >> offset & 1) as usize;
+    fn take(&mut self, distances: &[u64], mut near: u32, first_row: u32) {
+        let room = &mut self.found[self.len..];
+        self.len += near.count_ones() as usize;
+        for slot in room {
+            let offset = near.trailing_zeros();
+            let Some(distance) = distances.get(offset as usize) else {
+                break;
+            };
+            *slot = (*distance as u32, first_row + offset);
+            near &= near.wrapping_sub(1);
         }
-        self.len += taken;
         if self.len >= 2 * self.capacity {
             self.cut_back();
         }
@@ -185,19 +180,6 @@ impl Nearest {
     }
 }
 
-#[expect(clippy::inline_always, reason = "as above")]
-#[inline(always)]
-fn group_distances(query: &[u64], group: &[u64]) -> [u64; GROUP_ROWS] {
-    let mut distances = [0_u64; GROUP_ROWS];
-    let (slices, _) = group.as_chunks::<GROUP_ROWS>();
-    for (word, slice) in query.iter().zip(slices) {
-        for (distance, code) in distances.iter_mut().zip(slice) {
-            *distance += u64::from((code ^ word).count_ones());
-        }
-    }
-    distances
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,19 +199,22 @@ mod tests {
         (codes, present)
     }
 
-    type Scan = fn(&mut [(Nearest, &[u64])], Segment<'_>);
+    type Scan = fn(&mut Nearest, &[u64], Segment<'_>);
 
     /// The loop as chosen at run time, as compiled for any machine, and as for one in between.
     fn scans() -> Vec<Scan> {
         let mut scans: Vec<Scan> = vec![
-            |scans, segment| Nearest::scan_together(scans, || std::iter::once(segment)),
-            |scans, segment| Nearest::scan_all(scans, std::iter::once(segment)),
+            |nearest, query, segment| nearest.scan(query, std::iter::once(segment)),
+            |nearest, query, segment| {
+                nearest.scan_with(Portable, query, std::iter::once(segment));
+            },
         ];
         #[cfg(target_arch = "x86_64")]
         if Avx2::try_new().is_some() {
-            scans.push(|scans, segment| {
+            scans.push(|nearest, query, segment| {
                 if let Some(simd) = Avx2::try_new() {
-                    simd.vectorize(|| Nearest::scan_all(scans, std::iter::once(segment)));
+                    let segments = std::iter::once(segment);
+                    simd.vectorize(|| nearest.scan_with(simd, query, segments));
                 }
             });
         }
@@ -274,14 +259,11 @@ mod tests {
             let mut expected: Vec<u32> = expected.into_iter().map(|(_, row)| row).collect();
             expected.sort_unstable();
             for scan in scans() {
-                let other = vec![0; words];
-                let queries = [&query[..], &other, &query];
-                let mut scans = queries.map(|query| (Nearest::new(capacity, words), query));
+                let mut nearest = Nearest::new(capacity, words);
                 let segment = Segment { codes: &codes, wanted: &wanted, first_row: 0 };
-                scan(&mut scans, segment);
-                let [first, _, last] = scans.map(|(nearest, _)| nearest.into_found());
-                prop_assert_eq!(&first, &last, "queries scanned together are independent");
-                let found: Vec<u32> = first.0.into_iter().map(|(_, row)| row).collect();
+                scan(&mut nearest, &query, segment);
+                let (found, _) = nearest.into_found();
+                let found: Vec<u32> = found.into_iter().map(|(_, row)| row).collect();
                 prop_assert_eq!(&found, &expected);
             }
         }

@@ -55,7 +55,7 @@ proptest! {
             prop_assert!(index.contains(document * 2, None));
             prop_assert!(!index.contains(document * 2 + 1, None));
             let embedding = vector(u64::try_from(*document).unwrap(), DIMENSIONS);
-            let best = index.candidates(embedding.as_slice(), 1, None, &Combiner::new(1));
+            let best = index.candidates(embedding.as_slice(), 1, None);
             prop_assert_eq!(best[0].chunk, document * 2);
         }
         let most = expected.len() * 2 / BLOCK_ROWS + 3;
@@ -110,7 +110,7 @@ fn vectors_that_share_their_signs_are_told_apart() {
             .map(|n| (shifted(u64::try_from(n).unwrap()).cosine(&question), n))
             .collect();
         exact.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let candidates = index.candidates(question.as_slice(), 10, None, &Combiner::new(1));
+        let candidates = index.candidates(question.as_slice(), 10, None);
         found += exact[..10]
             .iter()
             .filter(|(_, n)| candidates.iter().any(|c| c.chunk == *n))
@@ -133,7 +133,7 @@ fn copies_of_one_vector_do_not_grow_the_work() {
         );
     }
     let index = Arc::new(index);
-    let candidates = index.candidates(same.as_slice(), 3, None, &Combiner::new(1));
+    let candidates = index.candidates(same.as_slice(), 3, None);
     assert!(candidates.len() <= 12 + EXTRA_CANDIDATES);
     assert_eq!(candidates[0].chunk, 0, "the oldest first");
 }
