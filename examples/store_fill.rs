@@ -20,14 +20,16 @@ use std::time::Duration;
 
 /// Length of the vectors of all-MiniLM-L6-v2.
 const DIMENSIONS: usize = 384;
-/// Documents of one call: what `alfred ingest --batch 128` sends at once.
-const BATCH: usize = 128;
+/// Documents of one call where none are named: the batch that Chroma's documentation advises.
+const BATCH: usize = 5_000;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(folder), Some(file)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: store_fill FOLDER VECTORS.f32");
+        anyhow::bail!("usage: store_fill FOLDER VECTORS.f32 [BATCH]");
     };
+    let batch_size: usize = arguments.next().map_or(Ok(BATCH), |text| text.parse())?;
+    ensure!(batch_size > 0, "BATCH must be at least 1");
     ensure!(!Path::new(&folder).exists(), "{folder} exists already");
     let bytes = std::fs::read(&file).with_context(|| format!("reading {file}"))?;
     let (vectors, rest) = bytes.as_chunks::<{ DIMENSIONS * 4 }>();
@@ -38,11 +40,11 @@ fn main() -> Result<()> {
         dimensions: DIMENSIONS,
     };
     let mut spent = Duration::ZERO;
-    for (number, batch) in vectors.chunks(BATCH).enumerate() {
+    for (number, batch) in vectors.chunks(batch_size).enumerate() {
         let documents = batch
             .iter()
             .enumerate()
-            .map(|(offset, vector)| document(number * BATCH + offset, vector))
+            .map(|(offset, vector)| document(number * batch_size + offset, vector))
             .collect::<Result<Vec<_>>>()?;
         let start = SystemClock.monotonic();
         for outcome in store.upsert_embeddings(&model, &documents)? {

@@ -85,21 +85,30 @@ pub(crate) fn the_same_source_twice_in_one_call_ends_as_the_last(fixture: &Fixtu
 pub(crate) fn a_refused_document_costs_the_others_nothing(fixture: &Fixture) {
     let repo = &*fixture.repo;
     let wrong = document_of("wrong", 1, &["word"], DIMENSIONS + 1);
+    let mut twice = document("twice", 5, &["word", "word"]);
+    twice.chunks[1].0.position = 0;
     let documents = [
         document("a", 1, &["word"]),
         wrong,
         document("b", 2, &["word"]),
+        twice,
+        document("c", 3, &["word"]),
     ];
     let outcomes = repo
         .upsert_embeddings(&model(DIMENSIONS), &documents)
         .unwrap();
-    assert!(outcomes[0].is_ok() && outcomes[2].is_ok());
+    let stored: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(stored, [true, false, true, false, true]);
     let refusal = outcomes[1].as_ref().unwrap_err().to_string();
     assert!(
         refusal.contains("16 dimensions") && refusal.contains("17 dimensions"),
         "{refusal}"
     );
-    assert_eq!(text_sources(repo, "word"), ["a", "b"]);
+    assert_eq!(text_sources(repo, "word"), ["a", "b", "c"]);
+    let [info] = &repo.collections().unwrap()[..] else {
+        panic!("only the default collection")
+    };
+    assert_eq!((info.documents, info.chunks), (3, 3), "counts are whole");
 }
 
 pub(crate) fn another_model_is_refused_with_both_names(fixture: &Fixture) {

@@ -4,6 +4,7 @@
 //! folder for itself.
 
 use super::fault::{Fault, Location};
+use super::prepare::text_terms;
 use super::snapshot::{read_model, read_vector};
 use super::{file_in, lock, read, schema, write};
 use crate::domain::Chunk;
@@ -249,7 +250,7 @@ fn rebuild(connection: &mut Connection) -> Result<u64, Fault> {
                 text: row.get(2)?,
                 tokens: 0,
             };
-            write::index_text(&transaction, collection, id, &chunk.embedding_text())?;
+            write::index_text(&transaction, collection, id, &text_terms(&chunk))?;
             indexed += 1;
         }
     }

@@ -13,6 +13,7 @@ mod filter;
 mod index;
 mod lock;
 mod pool;
+mod prepare;
 mod read;
 mod schema;
 mod search;
@@ -193,10 +194,14 @@ impl EmbeddingRepo for EmbeddedStore {
         if documents.is_empty() {
             return Ok(Vec::new());
         }
-        let now_ms = self.now_ms();
-        let location = &self.shared.location;
+        let upsert = write::Upsert {
+            location: &self.shared.location,
+            model,
+            now_ms: self.now_ms(),
+        };
+        let prepared = prepare::prepare(documents);
         self.write("storing documents", |transaction| {
-            write::upsert(transaction, location, model, documents, now_ms)
+            upsert.run(transaction, &prepared)
         })
     }
 

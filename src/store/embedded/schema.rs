@@ -66,6 +66,8 @@ pub(super) fn connect(path: &Path, create: OpenFlags) -> Result<Connection, Faul
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // Savepoints and sorts in memory: both are small, and /tmp may be read-only.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)?;
     // Else SQLite, built with STAT4, plans a statement anew each time a value is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

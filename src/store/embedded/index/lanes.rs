@@ -79,8 +79,8 @@ pub(super) mod x86 {
 
     pulp::simd_type!({
         pub(in super::super) struct Avx2 {
-            avx: f!("avx"),
-            avx2: f!("avx2"),
+            floats: f!("avx"),
+            integers: f!("avx2"),
             popcnt: f!("popcnt"),
         }
     });
@@ -120,28 +120,28 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn zero(self) -> Self::Counts {
-            [self.avx._mm256_setzero_si256(); 2]
+            [self.floats._mm256_setzero_si256(); 2]
         }
 
         #[inline(always)]
         fn add(self, counts: Self::Counts, codes: &[u64; LANES], word: u64) -> Self::Counts {
-            let word = self.avx._mm256_set1_epi64x(word.cast_signed());
+            let word = self.floats._mm256_set1_epi64x(word.cast_signed());
             let codes: [__m256i; 2] = cast(*codes);
             std::array::from_fn(|half| {
-                let differ: [u64; 4] = cast(self.avx2._mm256_xor_si256(codes[half], word));
+                let differ: [u64; 4] = cast(self.integers._mm256_xor_si256(codes[half], word));
                 let ones = differ.map(|bits| u64::from(bits.count_ones()));
-                self.avx2._mm256_add_epi64(counts[half], cast(ones))
+                self.integers._mm256_add_epi64(counts[half], cast(ones))
             })
         }
 
         #[inline(always)]
         fn below(self, counts: Self::Counts, bound: u64) -> u32 {
-            let bound = self.avx._mm256_set1_epi64x(bound.cast_signed());
+            let bound = self.floats._mm256_set1_epi64x(bound.cast_signed());
             let [low, high] = counts.map(|half| {
-                let is_below = self.avx2._mm256_cmpgt_epi64(bound, half);
+                let is_below = self.integers._mm256_cmpgt_epi64(bound, half);
                 let bits = self
-                    .avx
-                    ._mm256_movemask_pd(self.avx._mm256_castsi256_pd(is_below));
+                    .floats
+                    ._mm256_movemask_pd(self.floats._mm256_castsi256_pd(is_below));
                 bits.cast_unsigned()
             });
             low | high << 4
