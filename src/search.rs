@@ -1,6 +1,6 @@
 //! The one use case: question → embedding → search → answer. No HTTP in it.
 
-use crate::answering::{self, Quoted, Source};
+use crate::answering::{self, Question, Quoted, Source, asks_for_a_number};
 use crate::clock::Clock;
 use crate::domain::{Answer, AnswerKind, Citation, Embedding, Mode, Query, Timings, Usage};
 use crate::embed::{CachedEmbedder, EmbedError, Embedder};
@@ -127,33 +127,47 @@ impl Searcher {
     /// stand in what was found, or the best chunk is near the question in meaning. A question in
     /// other words than the text's is still answered when it is near. In `text` mode only chunks
     /// with a word of the question are found, and that mode asks for nothing more.
+    ///
+    /// Where few words speak for it, the nearest chunk is quoted alone, if it is among the hits:
+    /// the few words may be in the others by chance.
     fn extract(&self, request: &SearchRequest<'_>, hits: &[Hit]) -> Result<Quoted, SearchError> {
-        let wanted = query_terms(request.text.as_str());
-        let quoted = quote(&wanted, hits);
+        let question = request.text.as_str();
+        let wanted = query_terms(question);
+        let quoted = quote(question, &wanted, hits, None);
         let least = match quoted.found {
             _ if request.mode == Mode::Text => return Ok(quoted),
             0 => MIN_COSINE_WITHOUT_WORDS,
             found if found * 2 <= wanted.len() => MIN_COSINE_WITH_FEW_WORDS,
             _ => return Ok(quoted),
         };
-        let cosine = self.best_cosine(request, hits)?;
-        Ok(if cosine < least { nothing() } else { quoted })
+        let nearest = self.nearest(request, hits)?;
+        if nearest.as_ref().is_none_or(|hit| hit.score < least) {
+            return Ok(nothing());
+        }
+        let place = nearest.and_then(|nearest| hits.iter().position(|hit| hit.id == nearest.id));
+        Ok(match place {
+            Some(_) => quote(question, &wanted, hits, place),
+            None => quoted,
+        })
     }
 
-    /// The cosine of the nearest chunk. A fused score is relative to the best of its question and
-    /// does not tell, so a hybrid search asks the store once more, by vector alone; few questions
-    /// need it.
-    fn best_cosine(&self, request: &SearchRequest<'_>, hits: &[Hit]) -> Result<f32, StoreError> {
-        let best = |hits: &[Hit]| hits.first().map_or(-1.0, |hit| hit.score);
+    /// The chunk nearest to the question, with its cosine as score. A fused score is relative to
+    /// the best of its question and does not tell how near that is, so a hybrid search asks the
+    /// store once more, by vector alone; few questions need it.
+    fn nearest(
+        &self,
+        request: &SearchRequest<'_>,
+        hits: &[Hit],
+    ) -> Result<Option<Hit>, StoreError> {
         if request.mode == Mode::Vector || hits.is_empty() {
-            return Ok(best(hits));
+            return Ok(hits.first().cloned());
         }
-        let nearest = SearchRequest {
+        let by_vector = SearchRequest {
             mode: Mode::Vector,
             limit: 1,
             ..request.clone()
         };
-        Ok(best(&self.repo.search(&nearest)?))
+        Ok(self.repo.search(&by_vector)?.into_iter().next())
     }
 }
 
@@ -165,24 +179,30 @@ fn nothing() -> Quoted {
     }
 }
 
-/// The passages of the hits that answer best.
-fn quote(wanted: &[String], hits: &[Hit]) -> Quoted {
+/// The passages of the hits that answer best; of one of them where `only` names it.
+fn quote(question: &str, wanted: &[String], hits: &[Hit], only: Option<usize>) -> Quoted {
     let headings: Vec<String> = hits.iter().map(|hit| hit.title_path.join(" ")).collect();
+    let is_read = |at: usize| only.is_none_or(|only| only == at);
     let sources: Vec<Source<'_>> = hits
         .iter()
         .zip(&headings)
-        .map(|(hit, headings)| Source {
+        .enumerate()
+        .map(|(at, (hit, headings))| Source {
             headings,
-            text: &hit.text,
+            text: if is_read(at) { &hit.text } else { "" },
             is_markdown: matches!(
                 Format::of_source(&hit.source),
                 None | Some(Format::Markdown)
             ),
         })
         .collect();
+    let question = Question {
+        words: wanted.len(),
+        wants_number: asks_for_a_number(question),
+    };
     let finder = TermFinder::new(wanted);
     let find = |text: &str, found: &mut dyn FnMut(usize)| finder.find(text, found);
-    answering::extractive(wanted.len(), &sources, &find).unwrap_or_else(nothing)
+    answering::extractive(question, &sources, &find).unwrap_or_else(nothing)
 }
 
 fn cite(hit: Hit) -> Citation {

@@ -36,6 +36,15 @@ const ASKS_IT: f64 = 0.9;
 /// occurrence, and returns how many words the text has.
 pub type Find<'a> = dyn Fn(&str, &mut dyn FnMut(usize)) -> usize + 'a;
 
+/// What is known of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// How many distinct words it has; [`Find`] names them by index.
+    pub words: usize,
+    /// Whether it asks for a number: see [`asks_for_a_number`].
+    pub wants_number: bool,
+}
+
 /// What an answer is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -96,19 +105,18 @@ struct Passages<'a> {
     sections: Vec<Section<'a>>,
 }
 
-/// The answer to a question of `wanted` distinct words, from `sources`, best first. `None` when
-/// there is nothing to quote.
+/// The answer to a question from `sources`, best first. `None` when there is nothing to quote.
+///
+/// Where no word of the question stands in them, the beginning of the best source is quoted:
+/// whether that is an answer is for the caller to decide, by [`Quoted::found`].
 #[must_use]
-pub fn extractive(wanted: usize, sources: &[Source<'_>], find: &Find<'_>) -> Option<Quoted> {
+pub fn extractive(question: Question, sources: &[Source<'_>], find: &Find<'_>) -> Option<Quoted> {
     let mut passages = Passages::default();
     for (citation, source) in sources.iter().take(MAX_CITATIONS).enumerate() {
         passages.read(citation, source, find);
     }
-    rank::score(&mut passages, wanted);
-    let mut chosen = passages.choose(wanted);
-    if chosen.is_empty() {
-        chosen.extend(passages.all.iter().position(|p| answers(p.unit.kind)));
-    }
+    rank::score(&mut passages, question);
+    let mut chosen = passages.choose(question.words);
     let sections = passages.quoted_sections(&chosen, sources);
     chosen.sort_unstable();
     let quotes: Vec<&Passage<'_>> = chosen.iter().map(|&at| &passages.all[at]).collect();
@@ -116,9 +124,33 @@ pub fn extractive(wanted: usize, sources: &[Source<'_>], find: &Find<'_>) -> Opt
     (!text.is_empty()).then(|| Quoted {
         text,
         sections,
-        found: passages.found(wanted),
+        found: passages.found(question.words),
     })
 }
+
+/// Whether a question asks for a number, in English: how many, how long, the largest. What holds a
+/// number answers it rather than what holds none.
+#[must_use]
+pub fn asks_for_a_number(question: &str) -> bool {
+    let lower = question.to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.windows(2).any(|pair| {
+        pair.first() == Some(&"how") && pair.last().is_some_and(|word| MEASURES.contains(word))
+    }) || words.iter().any(|word| EXTREMES.contains(word))
+}
+
+/// What follows "how" in a question for a number.
+const MEASURES: [&str; 16] = [
+    "big", "deep", "far", "fast", "few", "heavy", "high", "large", "long", "many", "much", "often",
+    "old", "quickly", "small", "soon",
+];
+/// Words that ask for a bound.
+const EXTREMES: [&str; 9] = [
+    "highest", "largest", "limit", "longest", "max", "maximum", "minimum", "shortest", "smallest",
+];
 
 /// A heading, of a section or a table, announces an answer and is none.
 fn answers(kind: UnitKind) -> bool {
@@ -207,11 +239,15 @@ impl<'a> Passages<'a> {
             .filter(|&at| self.all[at].score > 0.0)
             .collect();
         ranked.sort_by(|&a, &b| self.all[b].score.total_cmp(&self.all[a].score));
+        let mut chosen = Chosen::default();
         let Some(&best) = ranked.first() else {
-            return Vec::new();
+            if let Some(lead) = self.all.iter().position(|p| answers(p.unit.kind)) {
+                self.go_on(lead, &mut chosen);
+                chosen.add(lead, &self.all[lead]);
+            }
+            return chosen.order;
         };
         let mut missing = vec![true; wanted];
-        let mut chosen = Chosen::default();
         for at in ranked {
             let passage = &self.all[at];
             let brings = self.words_of(passage).any(|word| missing[word]);

@@ -328,7 +328,10 @@ fn code(text: &str, find: &Find<'_>) -> String {
     let dedented = kept.iter().map(|line| line.get(indent.unwrap_or(0)..));
     shown.extend(dedented.map(Option::unwrap_or_default));
     shown.extend(cut_after.then_some("…"));
-    let shown = shown.iter().map(|line| format!("    {line}"));
+    let shown = shown.iter().map(|line| match line.trim_end() {
+        "" => String::new(),
+        line => format!("    {line}"),
+    });
     shown.collect::<Vec<_>>().join("\n")
 }
 

@@ -240,8 +240,12 @@ fn nonsense_gets_no_answer_and_a_paraphrase_does() {
             let reply = daemon.ask(&json!({"query": question, "mode": mode}));
             assert_ne!(reply["answer"], "", "{mode}: {question}");
             let cites = |citation: &Value| citation["source"] == source;
+            let citations = reply["citations"].as_array().unwrap();
+            let place = citations.iter().position(cites);
+            let footnote = place.map(|at| format!("[^{}]", at + 1)).unwrap_or_default();
+            let quoted = reply["answer"].as_str().unwrap();
             assert!(
-                reply["citations"].as_array().unwrap().iter().any(cites),
+                place.is_some() && quoted.contains(&footnote),
                 "{mode}: {question}: {reply}"
             );
         }
@@ -249,30 +253,4 @@ fn nonsense_gets_no_answer_and_a_paraphrase_does() {
     // Words are all that text search goes by.
     let reply = daemon.ask(&json!({"query": "world of capitals", "mode": "text"}));
     assert_ne!(reply["answer"], "", "{reply}");
-}
-#[test]
-fn explore() {
-    let (_home, daemon) = manual();
-    for q in JUDGED
-        .iter()
-        .map(|j| j.0)
-        .chain(NONSENSE)
-        .chain(PARAPHRASED.iter().map(|p| p.0))
-    {
-        let (answer, reply) = answer(&daemon, q);
-        let v = daemon.ask(&json!({"query": q, "mode": "vector", "answer": "none"}));
-        let cos: Vec<_> = v["citations"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|c| format!("{:.2} {}", c["score"].as_f64().unwrap(), c["source"]))
-            .collect();
-        let titles: Vec<_> = reply["citations"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|c| c["title"].clone())
-            .collect();
-        println!("Q {q}\n  cos {cos:?} titles {titles:?}\nA {answer}\n");
-    }
 }
