@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 /// Words in lower case; those of the question without stop words.
 fn words(text: &str) -> Vec<String> {
@@ -232,4 +233,25 @@ fn without_a_word_of_the_question_the_beginning_is_quoted() {
     );
     assert_eq!(none.text, "They sleep. [^1] They eat. [^1] They swim. [^1]");
     assert_eq!(none.sections, [(0, "Otters".to_owned())]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_quoted_within_bounds_and_in_its_own_words(
+        text in "([a-zé]{1,5}|[-#|`*_>\\[\\]()^\\\\:.\t \n]|    |\\[\\^a\\]|</?b>|\n\n){0,120}",
+        is_markdown: bool,
+    ) {
+        let source = Source { headings: "a b", text: &text, is_markdown };
+        let wanted = ["a".to_owned(), "b".to_owned()];
+        let find = |text: &str, found: &mut dyn FnMut(usize)| find_in(&wanted, text, found);
+        let question = Question { words: 2, wants_number: true };
+        if let Some(quoted) = extractive(question, &[source, source], &find) {
+            let there = words(&text);
+            for word in words(&quoted.text.replace("[^1]", "").replace("[^2]", "")) {
+                prop_assert!(there.iter().any(|other| other.contains(&word) || word.contains(other)));
+            }
+            prop_assert!(quoted.found <= 2);
+            prop_assert!(!quoted.text.contains("[^a]") || quoted.text.contains('`') || text.contains("    ") || text.contains('\t'));
+        }
+    }
 }
