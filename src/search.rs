@@ -1,13 +1,25 @@
 //! The one use case: question → embedding → search → answer. No HTTP in it.
 
-use crate::answering::{self, Source};
+use crate::answering::{self, Question, Quoted, Source, asks_for_a_number};
 use crate::clock::Clock;
 use crate::domain::{Answer, AnswerKind, Citation, Embedding, Mode, Query, Timings, Usage};
 use crate::embed::{CachedEmbedder, EmbedError, Embedder};
+use crate::extract::Format;
 use crate::store::{EmbeddingRepo, Hit, SearchRequest, StoreError};
-use crate::terms::{index_terms, query_terms};
+use crate::terms::{TermFinder, query_terms};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Least cosine of an answer that has no word of the question.
+///
+/// Measured with all-MiniLM-L6-v2 on this project's manual: the nearest chunk of questions about
+/// other things, and of rows of letters, had 0.28 at most, that of paraphrases of what is there
+/// 0.32 at least. Another model may need another figure; one whose cosines are all high merely
+/// gets an answer always.
+const MIN_COSINE_WITHOUT_WORDS: f32 = 0.3;
+/// Least cosine of an answer that has half of the question's words or fewer: "capital" in "What is
+/// the capital of France?" stands in a manual too.
+const MIN_COSINE_WITH_FEW_WORDS: f32 = 0.2;
 
 /// Answers questions over a store; shared by the daemon's threads and the command line.
 pub struct Searcher {
@@ -61,22 +73,32 @@ impl Searcher {
         let start = self.clock.monotonic();
         let (embedding, usage) = self.embed(query)?;
         let embedded = self.clock.monotonic();
-        let hits = self.repo.search(&SearchRequest {
+        let request = SearchRequest {
             collection: &query.collection,
             mode: query.mode,
             text: &query.text,
             embedding: embedding.as_deref(),
             filter: &query.filter,
             limit: query.top_k.get(),
-        })?;
+        };
+        let hits = self.repo.search(&request)?;
         let searched = self.clock.monotonic();
-        let text = match query.answer {
-            AnswerKind::Extractive => Some(extract(query, &hits)),
+        let quoted = match query.answer {
+            AnswerKind::Extractive => Some(self.extract(&request, &hits)?),
             AnswerKind::None | AnswerKind::Generated => None,
         };
+        let (text, sections) = quoted.map_or((None, Vec::new()), |quoted| {
+            (Some(quoted.text), quoted.sections)
+        });
+        let mut citations: Vec<Citation> = hits.into_iter().map(cite).collect();
+        for (at, section) in sections {
+            if let Some(citation) = citations.get_mut(at) {
+                citation.title = section;
+            }
+        }
         Ok(Answer {
             text,
-            citations: hits.into_iter().map(cite).collect(),
+            citations,
             timings: Timings {
                 queue_ms: 0.0,
                 embed_ms: ms(embedded - start),
@@ -98,21 +120,91 @@ impl Searcher {
         };
         Ok((Some(made.embedding), usage))
     }
+
+    /// The quoted passages that answer; an empty text when nothing was found, or nothing that the
+    /// question is about.
+    ///
+    /// A search always finds the nearest chunks, however far they are, and a quotation looks
+    /// certain. So something must speak for it: either more than half of the question's words
+    /// stand in what was found, or the best chunk is near the question in meaning. A question in
+    /// other words than the text's is still answered when it is near. In `text` mode only chunks
+    /// with a word of the question are found, and that mode asks for nothing more.
+    ///
+    /// Where few words speak for it, the nearest chunk is quoted alone, if it is among the hits:
+    /// the few words may be in the others by chance.
+    fn extract(&self, request: &SearchRequest<'_>, hits: &[Hit]) -> Result<Quoted, SearchError> {
+        let question = request.text.as_str();
+        let wanted = query_terms(question);
+        let quoted = quote(question, &wanted, hits, None);
+        let least = match quoted.found {
+            _ if request.mode == Mode::Text => return Ok(quoted),
+            0 => MIN_COSINE_WITHOUT_WORDS,
+            found if found * 2 <= wanted.len() => MIN_COSINE_WITH_FEW_WORDS,
+            _ => return Ok(quoted),
+        };
+        let nearest = self.nearest(request, hits)?;
+        if nearest.as_ref().is_none_or(|hit| hit.score < least) {
+            return Ok(nothing());
+        }
+        let place = nearest.and_then(|nearest| hits.iter().position(|hit| hit.id == nearest.id));
+        Ok(match place {
+            Some(_) => quote(question, &wanted, hits, place),
+            None => quoted,
+        })
+    }
+
+    /// The chunk nearest to the question, with its cosine as score. A fused score is relative to
+    /// the best of its question and does not tell how near that is, so a hybrid search asks the
+    /// store once more, by vector alone; few questions need it.
+    fn nearest(
+        &self,
+        request: &SearchRequest<'_>,
+        hits: &[Hit],
+    ) -> Result<Option<Hit>, StoreError> {
+        if request.mode == Mode::Vector || hits.is_empty() {
+            return Ok(hits.first().cloned());
+        }
+        let by_vector = SearchRequest {
+            mode: Mode::Vector,
+            limit: 1,
+            ..request.clone()
+        };
+        Ok(self.repo.search(&by_vector)?.into_iter().next())
+    }
 }
 
-/// The quoted passages that answer; empty when nothing was found.
-fn extract(query: &Query, hits: &[Hit]) -> String {
+fn nothing() -> Quoted {
+    Quoted {
+        text: String::new(),
+        sections: Vec::new(),
+        found: 0,
+    }
+}
+
+/// The passages of the hits that answer best; of one of them where `only` names it.
+fn quote(question: &str, wanted: &[String], hits: &[Hit], only: Option<usize>) -> Quoted {
     let headings: Vec<String> = hits.iter().map(|hit| hit.title_path.join(" ")).collect();
+    let is_read = |at: usize| only.is_none_or(|only| only == at);
     let sources: Vec<Source<'_>> = hits
         .iter()
         .zip(&headings)
-        .map(|(hit, headings)| Source {
+        .enumerate()
+        .map(|(at, (hit, headings))| Source {
             headings,
-            text: &hit.text,
+            text: if is_read(at) { &hit.text } else { "" },
+            is_markdown: matches!(
+                Format::of_source(&hit.source),
+                None | Some(Format::Markdown)
+            ),
         })
         .collect();
-    let wanted = query_terms(query.text.as_str());
-    answering::extractive(&wanted, &sources, &index_terms).unwrap_or_default()
+    let question = Question {
+        words: wanted.len(),
+        wants_number: asks_for_a_number(question),
+    };
+    let finder = TermFinder::new(wanted);
+    let find = |text: &str, found: &mut dyn FnMut(usize)| finder.find(text, found);
+    answering::extractive(question, &sources, &find).unwrap_or_else(nothing)
 }
 
 fn cite(hit: Hit) -> Citation {

@@ -25,7 +25,7 @@ pub enum UnitKind {
     Sentence,
     /// An item of a list, with its marker and continuation lines.
     ListItem,
-    /// A whole code block, fences included.
+    /// A whole code block, fences or indentation included.
     Code,
     /// The header of a table: its first row.
     TableHeader,
@@ -113,6 +113,7 @@ enum Open {
     Prose(Range<usize>),
     Item(Range<usize>),
     Fence { range: Range<usize>, marks: String },
+    Indented(Range<usize>),
     Table,
 }
 
@@ -135,8 +136,21 @@ impl Splitter<'_> {
             }
             return;
         }
+        if let Some(Open::Indented(open)) = &mut self.open {
+            if is_indented(line) {
+                open.end = range.end;
+                return;
+            }
+            if trimmed.is_empty() {
+                return;
+            }
+            self.close();
+        }
         if trimmed.is_empty() {
             self.close();
+        } else if self.begins_listing(line) {
+            self.close();
+            self.open = Some(Open::Indented(range));
         } else if let Some(marks) = fence_marks(trimmed) {
             self.close();
             self.open = Some(Open::Fence { range, marks });
@@ -156,6 +170,13 @@ impl Splitter<'_> {
         }
     }
 
+    /// An indented line is code where no paragraph is open, and no item that it may belong to.
+    fn begins_listing(&self, line: &str) -> bool {
+        let after_item = self.units.last().map(|unit| unit.kind) == Some(UnitKind::ListItem);
+        let in_block = matches!(self.open, Some(Open::Prose(_) | Open::Item(_)));
+        is_indented(line) && !in_block && !after_item
+    }
+
     fn table_line(&mut self, trimmed: &str, range: Range<usize>) {
         let ruler = trimmed.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
         if matches!(self.open, Some(Open::Table)) {
@@ -173,7 +194,9 @@ impl Splitter<'_> {
 
     fn close(&mut self) {
         match self.open.take() {
-            Some(Open::Fence { range, .. }) => self.push(UnitKind::Code, range),
+            Some(Open::Fence { range, .. } | Open::Indented(range)) => {
+                self.push(UnitKind::Code, range);
+            }
             Some(Open::Item(range)) => self.push(UnitKind::ListItem, range),
             Some(Open::Prose(range)) => {
                 let prose = self.text.get(range.clone()).unwrap_or_default();
@@ -206,6 +229,11 @@ pub(crate) fn fence_marks(trimmed: &str) -> Option<String> {
     let marks: String = trimmed.chars().take_while(|&c| c == mark).collect();
     let info = trimmed.get(marks.len()..).unwrap_or_default();
     (marks.len() >= 3 && !info.contains('`')).then_some(marks)
+}
+
+/// Whether a line that is not blank is indented as code is.
+fn is_indented(line: &str) -> bool {
+    (line.starts_with("    ") || line.starts_with('\t')) && !line.trim().is_empty()
 }
 
 fn is_heading(line: &str) -> bool {
@@ -289,6 +317,22 @@ mod tests {
                 (UnitKind::TableRow, "| 1 | 2 |"),
                 (UnitKind::TableRow, "| 3 | 4 |"),
                 (UnitKind::Sentence, "End."),
+            ]
+        );
+    }
+
+    #[test]
+    fn indented_lines_are_code_where_they_cannot_be_text() {
+        let text = "Run:\n\n    helm repo update\n\n    helm upgrade\n\nThen\n    wait.\n\n- item\n\n    goes on";
+        let found: Vec<_> = units(text).iter().map(|u| (u.kind, u.text)).collect();
+        assert_eq!(
+            found,
+            [
+                (UnitKind::Sentence, "Run:"),
+                (UnitKind::Code, "    helm repo update\n\n    helm upgrade"),
+                (UnitKind::Sentence, "Then\n    wait."),
+                (UnitKind::ListItem, "- item"),
+                (UnitKind::Sentence, "goes on"),
             ]
         );
     }

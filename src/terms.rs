@@ -12,7 +12,7 @@
 //! in Latin script still find themselves; they are merely conflated a little differently.
 
 use rust_stemmers::{Algorithm, Stemmer};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -45,6 +45,52 @@ pub fn query_terms(text: &str) -> Vec<String> {
     if content.is_empty() { stopped } else { content }
 }
 
+/// Finds the terms of one question in texts.
+///
+/// Costs less than [`index_terms`]: stemming keeps the first letter of an English word, so a word
+/// that begins as none of the terms does is counted and neither stemmed nor copied.
+#[derive(Debug)]
+pub struct TermFinder<'t> {
+    terms: HashMap<&'t str, usize>,
+    initials: [bool; 256],
+}
+
+impl<'t> TermFinder<'t> {
+    /// A finder of `terms`, as [`query_terms`] gives them.
+    #[must_use]
+    pub fn new(terms: &'t [String]) -> Self {
+        let mut initials = [false; 256];
+        for first in terms.iter().filter_map(|term| term.bytes().next()) {
+            initials[usize::from(first)] = true;
+        }
+        Self {
+            terms: terms.iter().map(String::as_str).zip(0..).collect(),
+            initials,
+        }
+    }
+
+    /// Calls `found` with the index of the term for each occurrence in `text`, in order, and
+    /// returns how many terms [`index_terms`] would give.
+    pub fn find(&self, text: &str, found: &mut dyn FnMut(usize)) -> usize {
+        let mut length = 0;
+        let mut others = 0;
+        let begins_otherwise = |word: &str| {
+            let first = word.as_bytes().first().map(u8::to_ascii_lowercase);
+            let may_be = first.is_some_and(|first| self.initials[usize::from(first)]);
+            let skip = !may_be && is_plain(word);
+            others += usize::from(skip);
+            skip
+        };
+        collect_unless(text, Purpose::Index, begins_otherwise, &mut |term, _| {
+            length += 1;
+            if let Some(&index) = self.terms.get(term.as_str()) {
+                found(index);
+            }
+        });
+        length + others
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Index,
@@ -53,6 +99,16 @@ enum Purpose {
 
 /// Calls `emit` with each term and whether it comes from a stop word.
 fn collect(text: &str, purpose: Purpose, emit: &mut dyn FnMut(String, bool)) {
+    collect_unless(text, purpose, |_| false, emit);
+}
+
+/// The same, without the words that `skip` names.
+fn collect_unless(
+    text: &str,
+    purpose: Purpose,
+    mut skip: impl FnMut(&str) -> bool,
+    emit: &mut dyn FnMut(String, bool),
+) {
     let stemmers = Stemmers::new();
     let mut run = Ideographs::default();
     for (start, word) in text.unicode_word_indices() {
@@ -61,7 +117,9 @@ fn collect(text: &str, purpose: Purpose, emit: &mut dyn FnMut(String, bool)) {
             continue;
         }
         run.finish(purpose, emit);
-        word_terms(word, &stemmers, emit);
+        if !skip(word) {
+            word_terms(word, &stemmers, emit);
+        }
     }
     run.finish(purpose, emit);
 }
@@ -158,14 +216,19 @@ fn word_terms(word: &str, stemmers: &Stemmers, emit: &mut dyn FnMut(String, bool
     }
 }
 
-/// The term of a word in ASCII letters with no capital but the first: most words of most text, and
-/// one allocation instead of the general case's six.
+/// A word in ASCII letters with no capital but the first, as most words of most text are. It has
+/// one term.
+fn is_plain(word: &str) -> bool {
+    let letters = word.as_bytes().split_first();
+    word.len() <= MAX_TERM_CHARS
+        && letters.is_some_and(|(first, rest)| {
+            first.is_ascii_alphabetic() && rest.iter().all(u8::is_ascii_lowercase)
+        })
+}
+
+/// The term of a plain word, with one allocation instead of the general case's six.
 fn plain_term(word: &str, stemmers: &Stemmers) -> Option<(String, bool)> {
-    let (first, rest) = word.as_bytes().split_first()?;
-    let is_plain = first.is_ascii_alphabetic()
-        && rest.iter().all(u8::is_ascii_lowercase)
-        && word.len() <= MAX_TERM_CHARS;
-    is_plain.then(|| {
+    is_plain(word).then(|| {
         let folded = word.to_ascii_lowercase();
         let stop = is_stop_word(&folded);
         (stemmers.stem(folded), stop)
@@ -386,6 +449,20 @@ mod tests {
                     .chars()
                     .all(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || c == '_'));
             }
+        }
+
+        #[test]
+        fn a_finder_finds_what_the_index_has(
+            text in "([a-z]{1,7}(ing|ed|es|ly|ies)?|[A-Z_a-z.'数据É]{1,5}|[ .]){0,40}",
+            question in "[a-zA-Z_ 数据É]{1,30}",
+        ) {
+            let indexed = index_terms(&text);
+            let wanted = query_terms(&format!("{question} {}", text.get(..8).unwrap_or("")));
+            let mut found = Vec::new();
+            let length = TermFinder::new(&wanted).find(&text, &mut |index| found.push(index));
+            prop_assert_eq!(length, indexed.len());
+            let place = |term: &String| wanted.iter().position(|other| other == term);
+            prop_assert_eq!(found, indexed.iter().filter_map(place).collect::<Vec<_>>());
         }
 
         #[test]

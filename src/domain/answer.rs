@@ -6,7 +6,8 @@ use uuid::Uuid;
 /// An answer and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Text with footnotes `[^n]`, n being the 1-based citation; `None` when none was wanted.
+    /// Text with footnotes `[^n]`, n being the 1-based citation; empty when nothing answers; `None`
+    /// when none was wanted.
     pub text: Option<String>,
     /// Best first, at most `top_k`.
     pub citations: Vec<Citation>,
@@ -29,7 +30,8 @@ pub struct Citation {
     pub score: f32,
     /// The document's source.
     pub source: String,
-    /// The innermost heading above the chunk, else the document's title, else empty.
+    /// The innermost heading above what the answer quotes of it, else above the chunk, else the
+    /// document's title, else empty.
     pub title: String,
     /// 0-based position of the chunk in the document.
     pub chunk: u32,

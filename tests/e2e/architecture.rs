@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "search",
-        &["embed", "store", "answering", "terms", "domain"],
+        &["embed", "store", "extract", "answering", "terms", "domain"],
     ),
     ("store", &["fusion", "terms", "domain"]),
     ("embed", &["domain"]),
