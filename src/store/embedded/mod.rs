@@ -13,6 +13,7 @@ mod filter;
 mod index;
 mod lock;
 mod pool;
+mod presence;
 mod read;
 mod schema;
 mod search;
@@ -30,6 +31,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use fault::{Fault, Location};
 use filter::FilterCache;
 use pool::ReaderPool;
+use presence::Presence;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use snapshot::{Follower, read_model};
 use std::path::{Path, PathBuf};
@@ -58,6 +60,7 @@ pub struct EmbeddedStore {
 /// What searches and the following thread share.
 struct Shared {
     location: Location,
+    presence: Presence,
     follower: Follower,
     pool: ReaderPool,
     filters: FilterCache,
@@ -81,6 +84,7 @@ impl EmbeddedStore {
             pool: ReaderPool::new(location.clone()),
             filters: FilterCache::new(),
             text: TextSearch::new(),
+            presence: Presence::of(location.path())?,
             location,
         });
         let follower = follow(&shared)?;
@@ -94,18 +98,22 @@ impl EmbeddedStore {
     }
 
     /// Runs `work` in one write transaction; what it wrote is synced, and seen by searches of this
-    /// process, when this returns.
+    /// process, when this returns. A file that is no longer at its path is refused before anything
+    /// is done, and again after the commit: only then is it sure where the commit went.
     fn write<T>(
         &self,
         action: &'static str,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let presence = &self.shared.presence;
         let result = (|| {
+            presence.look()?;
             let mut transaction =
                 writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&mut transaction)?;
             transaction.commit()?;
+            presence.look()?;
             Ok(result)
         })();
         drop(writer);
@@ -159,7 +167,10 @@ fn follow(shared: &Arc<Shared>) -> Result<(Sender<()>, JoinHandle<()>), StoreErr
         .name("store-follower".to_owned())
         .spawn(move || {
             while stopped.recv_timeout(FOLLOW_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                followed.refresh_or_warn();
+                // It is told once, when it is found; writes and readiness say it again.
+                if followed.presence.look().is_ok() {
+                    followed.refresh_or_warn();
+                }
             }
         })
         .map_err(|error| StoreError::Failed {
@@ -243,6 +254,10 @@ impl EmbeddingRepo for EmbeddedStore {
         self.write("deleting a collection", |transaction| {
             write::delete_collection(transaction, name)
         })
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.shared.presence.last_seen()
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {
