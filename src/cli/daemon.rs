@@ -132,7 +132,9 @@ impl Daemon {
         }
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let what = format!("{target} answered {}: {}", response.status, text("detail"));
-        Err(Failure::failed(what))
+        let hint = (body["kind"] == "unknown_collection")
+            .then(|| "list them with `alfred store info`".to_owned());
+        Err(Failure::failed(what).maybe_hint(hint))
     }
 }
 

@@ -99,7 +99,13 @@ pub(super) fn addresses(config: &Config) -> Result<Vec<ListenAddress>, Failure> 
     let mut addresses = Vec::new();
     for text in &config.raw.server.listen {
         let address: ListenAddress = text.parse().map_err(|problem| {
-            Failure::configuration(format!("`server.listen`: the address {text} {problem}"))
+            let hint = "as 127.0.0.1:8080, or unix:/run/alfred/alfred.sock";
+            if config.is_from_flag("server.listen") {
+                Failure::usage(format!("--listen: the address {text} {problem}")).hint(hint)
+            } else {
+                Failure::configuration(format!("`server.listen`: the address {text} {problem}"))
+                    .hint(hint)
+            }
         })?;
         if let ListenAddress::Tcp(host) = &address
             && !config.raw.server.allow_anonymous

@@ -310,7 +310,17 @@ fn backup_while_serving_and_restore() {
     let refused = home
         .alfred(&["store", "restore", "copy.db", "--force"])
         .expect(1);
-    assert!(refused.stderr.contains("hint: "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("hint: stop the daemon"),
+        "{refused:?}"
+    );
+    let lost = home
+        .alfred(&["query", "x", "--collection", "lost"])
+        .expect(1);
+    let hint = "hint: list them with `alfred store info`";
+    assert!(lost.stderr.contains(hint), "{lost:?}");
+    let info = home.alfred(&["store", "info"]).expect(0).stdout;
+    assert!(info.contains("\ncollection default: 2 documents"), "{info}");
     assert_eq!(daemon.stop(), 0);
     home.alfred(&["store", "restore", "copy.db", "--force"])
         .expect(0);

@@ -8,6 +8,7 @@ mod corpus;
 mod daemon;
 mod disk;
 mod extract;
+mod help;
 mod http;
 mod mistakes;
 mod model_script;

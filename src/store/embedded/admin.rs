@@ -6,7 +6,7 @@
 use super::fault::{Fault, Location};
 use super::snapshot::{read_model, read_vector};
 use super::{file_in, lock, read, schema, write};
-use crate::domain::Chunk;
+use crate::domain::{Chunk, CollectionInfo};
 use crate::store::{StoreError, StoreInfo};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -59,6 +59,15 @@ pub(super) fn info(connection: &Connection, location: &Location) -> Result<Store
 pub fn store_info(folder: &Path) -> Result<StoreInfo, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
     info(&connection, &location).map_err(location.explain("counting"))
+}
+
+/// The collections with their counts.
+///
+/// # Errors
+/// When there is no store in the folder, or it cannot be read.
+pub fn collections(folder: &Path) -> Result<Vec<CollectionInfo>, StoreError> {
+    let (connection, location) = open_existing(&file_in(folder))?;
+    read::collections(&connection).map_err(location.explain("listing collections"))
 }
 
 /// Looks at everything in the store; reads it once from beginning to end.
@@ -328,6 +337,11 @@ fn check_backup_target(
 /// has the store open, [`StoreError::Open`] when there is a store already and `overwrite` is
 /// false.
 pub fn restore(file: &Path, folder: &Path, overwrite: bool) -> Result<CheckReport, StoreError> {
+    // Before anything is made: a mistyped name leaves nothing behind.
+    File::open(file).map_err(|error| StoreError::Open {
+        path: file.to_owned(),
+        problem: error.to_string(),
+    })?;
     lock::prepare_folder(folder)?;
     let _lock = lock::ExclusiveLock::take(folder)?;
     let target = file_in(folder);
