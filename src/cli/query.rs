@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
             return Err(Failure::failed(what)
                 .hint("put documents in with `alfred ingest`, or name another with --store"));
         }
-        let answer = wiring::open(&config)?
+        let answer = wiring::open_for_reading(&config)?
             .searcher
             .answer(&query)
             .map_err(failure)?;

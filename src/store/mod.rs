@@ -277,7 +277,10 @@ impl StoreError {
             Self::Damaged { .. } => {
                 "run `alfred store check`, then `alfred store restore FILE` from a backup"
             }
-            Self::Open { .. } => "check that the folder exists and that this user may write it",
+            Self::Open { .. } => {
+                "check that the folder exists and that this user may write it; `alfred query` and \
+                 `alfred store info` need to read only"
+            }
             Self::Failed { .. } => return None,
         };
         Some(hint.to_owned())

@@ -58,7 +58,9 @@ pub(super) fn info(connection: &Connection, location: &Location) -> Result<Store
 /// When there is no store in the folder, or it cannot be read.
 pub fn store_info(folder: &Path) -> Result<StoreInfo, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
-    info(&connection, &location).map_err(location.explain("counting"))
+    let read = info(&connection, &location).map_err(location.explain("counting"))?;
+    location.access().still_holds(&location)?;
+    Ok(read)
 }
 
 /// The collections with their counts.
@@ -67,7 +69,9 @@ pub fn store_info(folder: &Path) -> Result<StoreInfo, StoreError> {
 /// When there is no store in the folder, or it cannot be read.
 pub fn collections(folder: &Path) -> Result<Vec<CollectionInfo>, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
-    read::collections(&connection).map_err(location.explain("listing collections"))
+    let read = read::collections(&connection).map_err(location.explain("listing collections"))?;
+    location.access().still_holds(&location)?;
+    Ok(read)
 }
 
 /// Looks at everything in the store; reads it once from beginning to end.
@@ -76,7 +80,9 @@ pub fn collections(folder: &Path) -> Result<Vec<CollectionInfo>, StoreError> {
 /// When there is no store in the folder, or it cannot be read at all.
 pub fn check(folder: &Path) -> Result<CheckReport, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
-    check_file(&connection).map_err(location.explain("checking it"))
+    let read = check_file(&connection).map_err(location.explain("checking it"))?;
+    location.access().still_holds(&location)?;
+    Ok(read)
 }
 
 fn check_file(connection: &Connection) -> Result<CheckReport, Fault> {
@@ -284,6 +290,7 @@ pub fn backup(folder: &Path, target: &Path, overwrite: bool) -> Result<u64, Stor
     })?;
     // A copy of a damaged store must not take the place of the last good one.
     check_copy(location.path(), part.path())?;
+    location.access().still_holds(&location)?;
     let bytes = sync_file(part.path()).map_err(|error| not_writable(target, &error))?;
     let placed = if overwrite {
         part.persist(target).map_err(|failed| failed.error)
@@ -408,11 +415,9 @@ fn copy_database(from: &Connection, to: &Path) -> Result<(), Fault> {
 }
 
 fn open_existing(file: &Path) -> Result<(Connection, Location), StoreError> {
-    let location = Location::new(file);
-    if !file.exists() {
-        return Err(location.cannot_open("there is no store"));
-    }
-    let connection = open_file(file, &location)?;
+    let location = Location::for_reading(file)?;
+    let connection = schema::connect_reader(&location).map_err(location.explain("opening it"))?;
+    refuse_empty(&connection, &location)?;
     Ok((connection, location))
 }
 
@@ -420,9 +425,14 @@ fn open_existing(file: &Path) -> Result<(Connection, Location), StoreError> {
 fn open_file(file: &Path, location: &Location) -> Result<Connection, StoreError> {
     let connection =
         schema::connect(file, OpenFlags::empty()).map_err(location.explain("opening it"))?;
-    match schema::version_of(&connection, location)? {
+    refuse_empty(&connection, location)?;
+    Ok(connection)
+}
+
+fn refuse_empty(connection: &Connection, location: &Location) -> Result<(), StoreError> {
+    match schema::version_of(connection, location)? {
         0 => Err(location.damaged("it is empty")),
-        _ => Ok(connection),
+        _ => Ok(()),
     }
 }
 
@@ -461,7 +471,8 @@ fn not_writable(path: &Path, error: &std::io::Error) -> StoreError {
     }
 }
 
-fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
+/// The file beside the store's, as its log.
+pub(super) fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -7,6 +7,7 @@
 //! Reading order: `schema` (the file), `write`, `read`, `snapshot` (memory that follows the file),
 //! `index` (vectors), `text`, `filter`, `search`, `admin`.
 
+mod access;
 pub mod admin;
 mod fault;
 mod filter;
@@ -27,6 +28,7 @@ use crate::domain::{
     StoredDocument, Upserted,
 };
 use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, StoreInfo};
+use access::Access;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use fault::{Fault, Location};
 use filter::FilterCache;
@@ -51,10 +53,11 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 /// The embedded store. Cheap to share behind an `Arc`.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    writer: Mutex<Connection>,
+    /// `None` where the store may only be read.
+    writer: Mutex<Option<Connection>>,
     clock: Arc<dyn Clock>,
     follower: Option<(Sender<()>, JoinHandle<()>)>,
-    _lock: lock::SharedLock,
+    _lock: Option<lock::SharedLock>,
 }
 
 /// What searches and the following thread share.
@@ -78,6 +81,31 @@ impl EmbeddedStore {
         lock::prepare_folder(folder)?;
         let lock = lock::SharedLock::take(folder)?;
         let writer = schema::open_and_migrate(&location)?;
+        Self::assemble(location, Some(writer), Some(lock), clock)
+    }
+
+    /// Opens a store that is there, to write where that is allowed, else to read: every write is
+    /// then refused. Meant for a question or two, since what others write may go unseen.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`]; [`StoreError::Open`] when it may not be read, or was written by
+    /// an older alfred and may not be written.
+    pub fn open_for_reading(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let location = Location::for_reading(&file_in(folder))?;
+        if location.access() == Access::Write {
+            return Self::open(folder, clock);
+        }
+        schema::check_reader(&location)?;
+        let lock = lock::SharedLock::take_if_there(folder)?;
+        Self::assemble(location, None, lock, clock)
+    }
+
+    fn assemble(
+        location: Location,
+        writer: Option<Connection>,
+        lock: Option<lock::SharedLock>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         let explain = location.explain("reading its vectors");
         let shared = Arc::new(Shared {
             follower: Follower::open(&location).map_err(explain)?,
@@ -108,6 +136,7 @@ impl EmbeddedStore {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let presence = &self.shared.presence;
         let result = (|| {
+            let writer = writer.as_mut().ok_or_else(|| self.read_only())?;
             presence.look()?;
             let mut transaction =
                 writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -121,6 +150,13 @@ impl EmbeddedStore {
         // It is on disk; that reading it back failed is no reason to call it not stored.
         self.shared.refresh_or_warn();
         Ok(result)
+    }
+
+    fn read_only(&self) -> StoreError {
+        StoreError::NotWritable {
+            location: self.shared.location.text(),
+            problem: "this user or the medium allows reading only".to_owned(),
+        }
     }
 
     fn read<T>(
@@ -148,10 +184,12 @@ impl Shared {
     }
 }
 
-/// Whether there is a store in `folder`.
+/// Whether there is a store in `folder`, or may be: one that cannot be seen is not absent.
 #[must_use]
 pub fn exists(folder: &Path) -> bool {
-    file_in(folder).exists()
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let looked = std::fs::metadata(file_in(folder));
+    !looked.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 /// Where the store's file is in its folder.
