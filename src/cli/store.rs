@@ -8,6 +8,9 @@ use crate::store::{StoreError, StoreInfo};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+/// What to try where there is no store.
+const NO_STORE: &str = "put documents in with `alfred ingest`, or name another with --store";
+
 /// Arguments of `alfred store`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -56,7 +59,10 @@ pub fn run(args: &StoreArgs, folder: &Path, context: &Context) -> Outcome {
     let place = folder.display();
     match &args.action {
         StoreAction::Info => {
-            let failed = |error| failure(format!("cannot describe the store in {place}"), error);
+            let failed = |error| {
+                let absent = (!crate::store::embedded::exists(folder)).then(|| NO_STORE.to_owned());
+                failure(format!("cannot describe the store in {place}"), error).maybe_hint(absent)
+            };
             let info = Described {
                 info: admin::store_info(folder).map_err(failed)?,
                 collections: admin::collections(folder).map_err(failed)?,

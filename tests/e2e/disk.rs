@@ -53,6 +53,7 @@ fn a_store_on_a_medium_that_may_only_be_read_still_answers() {
         "first.md",
         "# First\n\nAn otter holds hands while it sleeps.\n",
     );
+    home.write("second.md", "# Second\n\nA badger digs its sett.\n");
     std::fs::create_dir(home.path().join("store")).unwrap();
     let script = r#"
         mount -t tmpfs -o size=20m none "$STORE" || exit 90
@@ -64,9 +65,16 @@ fn a_store_on_a_medium_that_may_only_be_read_still_answers() {
         "$ALFRED" store backup copy.db; echo "backup: $?"
         "$ALFRED" ingest first.md; echo "ingest: $?"
         mount -o remount,rw "$STORE" || exit 93
-        echo left by a crash >"$STORE/alfred.db-wal"
-        mount -o remount,ro "$STORE" || exit 94
-        "$ALFRED" store info; echo "with a log: $?"
+        "$ALFRED" serve --listen 127.0.0.1:0 2>/dev/null & daemon=$!
+        trap 'kill -9 $daemon 2>/dev/null' EXIT
+        until "$ALFRED" status >/dev/null 2>&1; do kill -0 $daemon || exit 94; done
+        "$ALFRED" ingest second.md >/dev/null || exit 95
+        kill -9 $daemon; wait $daemon
+        mount -o remount,ro "$STORE" || exit 96
+        "$ALFRED" query 'What do badgers do?' --top-k 1; echo "after a crash: $?"
+        mount -o remount,rw "$STORE" && rm "$STORE/alfred.db-shm"
+        mount -o remount,ro "$STORE" || exit 97
+        "$ALFRED" store info; echo "with half a log: $?"
     "#;
     let done = in_a_namespace(&home, script);
     let text = format!("{}\n{}", done.stdout, done.stderr);
@@ -76,7 +84,8 @@ fn a_store_on_a_medium_that_may_only_be_read_still_answers() {
         "check: 0",
         "backup: 0",
         "ingest: 1",
-        "with a log: 1",
+        "after a crash: 0",
+        "with half a log: 1",
     ] {
         assert!(
             done.stdout.lines().any(|told| told == line),
@@ -84,6 +93,7 @@ fn a_store_on_a_medium_that_may_only_be_read_still_answers() {
         );
     }
     assert!(done.stdout.contains("An otter holds hands"), "{text}");
+    assert!(done.stdout.contains("A badger digs"), "{text}");
     assert!(done.stderr.contains("Read-only file system"), "{text}");
     assert!(done.stderr.contains("its write-ahead log holds"), "{text}");
 }
