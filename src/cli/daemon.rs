@@ -126,12 +126,15 @@ impl Daemon {
             response = once()?;
         }
         let body: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
-        if response.status.is_success() {
+        // A call whose documents were all refused says of each why.
+        if response.status.is_success() || body["documents"].is_array() {
             return Ok(body);
         }
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let what = format!("{target} answered {}: {}", response.status, text("detail"));
-        Err(Failure::failed(what))
+        let hint = (body["kind"] == "unknown_collection")
+            .then(|| "list them with `alfred store info`".to_owned());
+        Err(Failure::failed(what).maybe_hint(hint))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Context, Outcome, output, wiring};
 use crate::config::Config;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::failure::Failure;
-use crate::ingest::files::{self, Found};
+use crate::ingest::files::{self, FilesError, Found, Skipped};
 use crate::ingest::pipeline::{self, Event, Options, Sink};
 use crate::ingest::plan;
 use crate::store::{EmbeddingRepo, ListRequest, StoreError};
@@ -16,6 +16,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+/// Endings of skipped files that the summary names.
+const ENDINGS_SHOWN: usize = 6;
 
 /// Arguments of `alfred ingest`.
 #[derive(Args)]
@@ -30,7 +33,7 @@ pub(super) struct IngestArgs {
     #[arg(required = true, value_name = "PATH|GLOB")]
     paths: Vec<String>,
     /// Most chunks in one call to the model [default: `ingest.batch`, 128]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: Option<u32>,
     /// Collection to put them in; made when it is not there
     #[arg(long, value_name = "NAME", default_value = CollectionName::DEFAULT)]
@@ -60,6 +63,7 @@ struct Summary {
     empty: u64,
     failed: u64,
     skipped_other_formats: u64,
+    skipped_by_ending: Skipped,
     chunks: u64,
     seconds: f64,
     errors: Vec<FileError>,
@@ -125,6 +129,10 @@ impl Summary {
         if !is_dry_run && self.chunks > 0 {
             let _ = write!(text, " ({rate:.1} chunks/s)");
         }
+        if self.skipped_other_formats > 0 {
+            let endings = self.skipped_by_ending.show(ENDINGS_SHOWN);
+            let _ = write!(text, "; {} skipped: {endings}", self.skipped_other_formats);
+        }
         text
     }
 }
@@ -145,7 +153,10 @@ pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
     let current = std::env::current_dir()
         .map_err(|error| Failure::failed("cannot find the current folder").because(error))?;
     let found = files::find(&arguments.paths, &arguments.root, &current).map_err(|error| {
-        let hint = "sources are paths relative to --root (default: the current folder)";
+        let hint = match &error {
+            FilesError::Root(_) => "name a folder that is there with --root, or leave it out",
+            _ => "sources are paths relative to --root (default: the current folder)",
+        };
         Failure::usage(error.to_string()).hint(hint)
     })?;
     if arguments.prune && found.coverage.has_plain_files {
@@ -178,7 +189,8 @@ fn ingest(
     let started = SystemClock.monotonic();
     let mut summary = Summary {
         files: found.files.len(),
-        skipped_other_formats: found.skipped,
+        skipped_other_formats: found.skipped.total(),
+        skipped_by_ending: found.skipped.clone(),
         ..Summary::default()
     };
     for pattern in &found.unmatched {
@@ -215,7 +227,7 @@ fn store<S: Sink>(
     options: &Options,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::start(found.files.len());
+    let mut progress = Progress::start(&found.files);
     let result = pipeline::run(sink, &found.files, options, &mut |event| {
         match &event {
             Event::Failed { source, error } => progress.line(&format!("error: {source}: {error}")),

@@ -1,6 +1,6 @@
 //! `alfred model`: puts an embedding model in place, checks it, lists those that are there.
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, output};
 use crate::clock::{Clock, SystemClock};
 use crate::embed::pull::{HUB_URL, Progress, Source, pull};
 use crate::embed::verify::{GraphOrigin, Verified, verify};
@@ -139,33 +139,56 @@ fn run_verify(args: &VerifyArgs, context: &Context, paths: &ModelPaths) -> Outco
     print_model("sound", context, &args.name, &place, verified)
 }
 
-fn run_list(context: &Context, paths: &ModelPaths) -> Outcome {
-    let models = paths.list();
-    if context.json {
-        let models: Vec<_> = models
-            .iter()
-            .map(|(name, path)| serde_json::json!({"name": name, "path": path}))
-            .collect();
-        return print(&serde_json::json!({ "models": models }).to_string());
+/// One model that is in place.
+#[derive(serde::Serialize)]
+struct Listed {
+    name: String,
+    path: PathBuf,
+    /// `intact` or `damaged`.
+    state: &'static str,
+    dimensions: Option<usize>,
+    problem: Option<String>,
+}
+
+impl Listed {
+    fn of(name: String, path: PathBuf) -> Self {
+        let folder = ModelFolder::open(&path);
+        let dimensions = folder.as_ref().ok().map(|folder| folder.about().dimensions);
+        let checked = folder.and_then(|folder| folder.check_files());
+        Self {
+            name,
+            path,
+            state: if checked.is_ok() { "intact" } else { "damaged" },
+            dimensions,
+            problem: checked.err().map(|error| error.to_string()),
+        }
     }
-    let lines: Vec<String> = models
-        .iter()
-        .map(|(name, path)| match ModelFolder::open(path) {
-            Ok(folder) => {
-                let about = folder.about();
-                format!(
-                    "{name}  {} dimensions  {}",
-                    about.dimensions,
-                    path.display()
-                )
+
+    fn text(&self) -> String {
+        let path = self.path.display();
+        match (&self.problem, self.dimensions) {
+            (None, Some(dimensions)) => format!("{}  {dimensions} dimensions  {path}", self.name),
+            (problem, _) => {
+                let problem = problem
+                    .as_deref()
+                    .unwrap_or("its model.json says too little");
+                format!("{}  damaged  {path}: {problem}", self.name)
             }
-            Err(error) => format!("{name}  unusable: {error}"),
-        })
-        .collect();
-    if lines.is_empty() {
-        return print("no models are in place; `alfred model pull` gets one");
+        }
     }
-    print(&lines.join("\n"))
+}
+
+fn run_list(context: &Context, paths: &ModelPaths) -> Outcome {
+    let models = paths.list().into_iter();
+    let models: Vec<Listed> = models.map(|(name, path)| Listed::of(name, path)).collect();
+    if context.json {
+        return output::print_json(&serde_json::json!({ "models": models }));
+    }
+    if models.is_empty() {
+        return output::print("no models are in place; `alfred model pull` gets one");
+    }
+    let lines: Vec<String> = models.iter().map(Listed::text).collect();
+    output::print(&lines.join("\n"))
 }
 
 fn print_model(
@@ -181,24 +204,17 @@ fn print_model(
             path,
             verified,
         };
-        let text = serde_json::to_string(&report)
-            .map_err(|error| Failure::failed("cannot print the result").because(error))?;
-        return print(&text);
+        return output::print_json(&report);
     }
     let judged = match verified.graph {
         GraphOrigin::Pinned => "digests and vectors are right",
         GraphOrigin::ByVectors => "its graph is another than the pinned one, its vectors are right",
         GraphOrigin::Unknown => "digests are as its model.json says; nothing else is known of it",
     };
-    print(&format!(
+    output::print(&format!(
         "{name} is {state} in {} ({judged})",
         path.display()
     ))
-}
-
-fn print(text: &str) -> Outcome {
-    writeln!(std::io::stdout().lock(), "{text}")
-        .map_err(|error| Failure::failed("cannot write to stdout").because(error))
 }
 
 /// A bar on a terminal, a line every 10 s elsewhere; on stderr.
@@ -288,12 +304,17 @@ mod tests {
         .unwrap();
         run_line("verify", root.path()).unwrap();
         run_line("list", root.path()).unwrap();
+        let listed = Listed::of(DEFAULT_MODEL.to_owned(), root.path().join(DEFAULT_MODEL));
+        assert_eq!((listed.state, listed.dimensions), ("intact", Some(384)));
         // A sound model in place needs no hub.
         run_line("pull --hub http://127.0.0.1:9", root.path()).unwrap();
         let graph = root.path().join(DEFAULT_MODEL).join("model.onnx");
         let mut bytes = std::fs::read(&graph).unwrap();
         bytes[50_000_000] ^= 4;
         std::fs::write(&graph, bytes).unwrap();
+        let listed = Listed::of(DEFAULT_MODEL.to_owned(), root.path().join(DEFAULT_MODEL));
+        assert_eq!(listed.state, "damaged");
+        assert!(listed.text().contains("  damaged  "), "{}", listed.text());
         let text = run_line("verify", root.path()).unwrap_err().render();
         assert!(text.contains("model.onnx is damaged"), "{text}");
         assert!(

@@ -2,8 +2,10 @@
 
 use super::output;
 use crate::clock::{Clock as _, SystemClock};
+use crate::ingest::files::FoundFile;
 use crate::ingest::pipeline::Event;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -18,16 +20,16 @@ pub(super) struct Progress {
     files: usize,
     files_done: usize,
     chunks: usize,
+    work: Work,
 }
 
 impl Progress {
-    /// Starts at 0 of `files`.
-    pub(super) fn start(files: usize) -> Self {
+    /// Starts at none of `files`.
+    pub(super) fn start(files: &[FoundFile]) -> Self {
+        let work = Work::of(files);
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(
-                "{bar:30.cyan/dim} {pos}/{len} files  {msg}  {elapsed} elapsed, {eta} left",
-            );
-            let bar = ProgressBar::new(files as u64);
+            let style = ProgressStyle::with_template("{bar:30.cyan/dim} {msg}  {elapsed} elapsed");
+            let bar = ProgressBar::new(work.total_bytes);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
@@ -37,9 +39,10 @@ impl Progress {
             bar,
             started,
             last_line: started,
-            files,
+            files: files.len(),
             files_done: 0,
             chunks: 0,
+            work,
         }
     }
 
@@ -49,19 +52,17 @@ impl Progress {
             Event::Embedded(chunks) => self.chunks += chunks,
             _ => self.files_done += 1,
         }
+        if let Some(source) = event.source() {
+            let is_unchanged = matches!(event, Event::Unchanged(_));
+            self.work.done(source, is_unchanged);
+        }
         let rate = self.chunks_per_s();
         if let Some(bar) = &self.bar {
-            bar.set_position(self.files_done as u64);
-            bar.set_message(format!("{} chunks, {rate:.1}/s", self.chunks));
+            bar.set_position(self.work.total_bytes - self.work.left_bytes);
+            bar.set_message(self.text(rate));
         } else if SystemClock.monotonic() - self.last_line >= LINE_EVERY {
             self.last_line = SystemClock.monotonic();
-            output::error(&format!(
-                "{} of {} files, {} chunks, {rate:.1} chunks/s, {}",
-                self.files_done,
-                self.files,
-                self.chunks,
-                self.time_left(),
-            ));
+            output::error(&self.text(rate));
         }
     }
 
@@ -86,13 +87,96 @@ impl Progress {
         self.chunks as f64 / elapsed.max(0.001)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-    fn time_left(&self) -> String {
-        if self.files_done == 0 {
-            return "time left unknown".to_owned();
+    fn text(&self, rate: f64) -> String {
+        let elapsed = SystemClock.monotonic() - self.started;
+        let left = self.work.time_left(elapsed).map_or_else(
+            || "time left unknown".to_owned(),
+            |left| format!("about {} s left", left.as_secs()),
+        );
+        format!(
+            "{} of {} files, {} chunks, {rate:.1} chunks/s, {left}",
+            self.files_done, self.files, self.chunks
+        )
+    }
+}
+
+/// The work in bytes: a book at the end of the list is more of it than a thousand notes before.
+struct Work {
+    sizes: HashMap<String, u64>,
+    total_bytes: u64,
+    left_bytes: u64,
+    /// Of files that were more than compared.
+    worked_bytes: u64,
+}
+
+impl Work {
+    fn of(files: &[FoundFile]) -> Self {
+        // A file without bytes is some work too.
+        let sizes: HashMap<String, u64> = files
+            .iter()
+            .map(|file| (file.source.to_string(), file.bytes.max(1)))
+            .collect();
+        let total_bytes = sizes.values().sum();
+        Self {
+            sizes,
+            total_bytes,
+            left_bytes: total_bytes,
+            worked_bytes: 0,
         }
-        let elapsed = (SystemClock.monotonic() - self.started).as_secs_f64();
-        let left = elapsed / self.files_done as f64 * (self.files - self.files_done) as f64;
-        format!("about {left:.0} s left")
+    }
+
+    fn done(&mut self, source: &str, is_unchanged: bool) {
+        let bytes = self.sizes.remove(source).unwrap_or(0);
+        self.left_bytes -= bytes;
+        if !is_unchanged {
+            self.worked_bytes += bytes;
+        }
+    }
+
+    /// As if all that is left were work: what is unchanged is quick, and shows only when its turn
+    /// comes. `None` before anything was worked on.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+    fn time_left(&self, elapsed: Duration) -> Option<Duration> {
+        if self.worked_bytes == 0 {
+            return None;
+        }
+        let share = self.left_bytes as f64 / self.worked_bytes as f64;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() * share).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(source: &str, bytes: u64) -> FoundFile {
+        FoundFile {
+            path: source.into(),
+            source: crate::domain::SourceName::new(source).unwrap(),
+            format: None,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn a_large_file_at_the_end_counts_by_its_bytes() {
+        let mut files: Vec<_> = (0..10).map(|n| file(&format!("{n}.md"), 1_000)).collect();
+        files.push(file("book.pdf", 90_000));
+        files.push(file("empty.md", 0));
+        let mut work = Work::of(&files);
+        let elapsed = Duration::from_secs(10);
+        assert_eq!(work.time_left(elapsed), None);
+        // Those that were only compared say nothing of how long the others take.
+        work.done("0.md", true);
+        assert_eq!(work.time_left(elapsed), None);
+        for n in 1..10 {
+            work.done(&format!("{n}.md"), false);
+        }
+        work.done("empty.md", false);
+        let left = work.time_left(elapsed).unwrap().as_secs();
+        assert!((99..=100).contains(&left), "{left}");
+        work.done("book.pdf", false);
+        assert_eq!(work.time_left(elapsed), Some(Duration::ZERO));
+        assert_eq!(work.left_bytes, 0);
     }
 }

@@ -74,7 +74,7 @@ impl From<ModeArg> for Mode {
 }
 
 pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
-    let query = parse(arguments).map_err(|error| Failure::usage(error.to_string()))?;
+    let query = parse(arguments).map_err(|error| usage(&error))?;
     let config = context.config()?;
     let query = Query {
         answer: match arguments.answer {
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
             return Err(Failure::failed(what)
                 .hint("put documents in with `alfred ingest`, or name another with --store"));
         }
-        let answer = wiring::open(&config)?
+        let answer = wiring::open_for_reading(&config)?
             .searcher
             .answer(&query)
             .map_err(failure)?;
@@ -114,6 +114,16 @@ fn failure(error: SearchError) -> Failure {
     Failure::failed("the question was not answered")
         .because(error)
         .maybe_hint(hint)
+}
+
+fn usage(error: &LimitError) -> Failure {
+    let hint = match error.field {
+        "query" => "ask in words, as alfred query 'How do I upgrade the Helm chart?'",
+        "top_k" => "give --top-k a number from 1 to 100",
+        "collection" => "list the collections with `alfred store info`",
+        _ => "write --filter KEY=VALUE, as 'lang=en' or 'source=docs/*.md'",
+    };
+    Failure::usage(error.to_string()).hint(hint)
 }
 
 fn parse(arguments: &QueryArgs) -> Result<Query, LimitError> {

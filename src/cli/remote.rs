@@ -25,6 +25,8 @@ pub(super) struct DaemonSink {
 pub(super) struct Offered {
     source: String,
     bytes: usize,
+    /// There is no text in it: the daemon takes it only where it clears what is stored.
+    is_empty: bool,
     body: Value,
 }
 
@@ -85,12 +87,13 @@ impl Sink for DaemonSink {
     type Ready = Offered;
 
     fn prepare(&self, read: ReadFile<'_>, options: &Options) -> Result<Option<Offered>, FileError> {
-        let content = self.content(read.format, read.bytes)?;
-        if content.trim().is_empty() {
-            return Err(ExtractError::Empty.into());
-        }
+        let content = match self.content(read.format, read.bytes) {
+            Err(ExtractError::Empty) => String::new(),
+            content => content?,
+        };
         let source = read.file.source.to_string();
         let bytes = content.len();
+        let content_is_empty = content.trim().is_empty();
         let body = json!({
             "content": content,
             "source": source,
@@ -100,6 +103,7 @@ impl Sink for DaemonSink {
         Ok(Some(Offered {
             source,
             bytes,
+            is_empty: content_is_empty,
             body,
         }))
     }
@@ -114,9 +118,9 @@ impl Sink for DaemonSink {
     }
 
     fn store(&self, ready: Vec<Offered>, report: &mut dyn FnMut(Event)) -> Result<(), IngestError> {
-        let (sources, bodies): (Vec<String>, Vec<Value>) = ready
+        let (sources, bodies): (Vec<(String, bool)>, Vec<Value>) = ready
             .into_iter()
-            .map(|offered| (offered.source, offered.body))
+            .map(|offered| ((offered.source, offered.is_empty), offered.body))
             .unzip();
         let reply = self
             .daemon
@@ -126,7 +130,7 @@ impl Sink for DaemonSink {
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default();
-        for (index, source) in sources.into_iter().enumerate() {
+        for (index, (source, is_empty)) in sources.into_iter().enumerate() {
             let outcome = outcomes.get(index).unwrap_or(&Value::Null);
             let chunks = outcome["chunks"]
                 .as_u64()
@@ -141,6 +145,7 @@ impl Sink for DaemonSink {
                 Some("unchanged") => Event::Unchanged(source),
                 Some("created") => stored(source, UpsertStatus::Created),
                 Some("replaced") => stored(source, UpsertStatus::Replaced),
+                Some("refused") if is_empty => Event::Empty(source),
                 _ => {
                     let detail = outcome["detail"]
                         .as_str()

@@ -4,7 +4,7 @@ use super::{Context, Outcome, daemon, output, wiring};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{self, App, BindError, ListenAddress, Listener, Settings, UseCases};
+use crate::http::{self, App, BindError, ListenAddress, Listener, Settings, SocketFile, UseCases};
 use crate::telemetry::logging;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -47,7 +47,8 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
         &config.raw.log.level,
         logging::Format::of_setting(&config.raw.log.format),
     );
-    let listeners = bind_all(&addresses, &config)?;
+    // The files of sockets go when this returns, however it does.
+    let (listeners, _socket_files) = bind_all(&addresses, &config)?;
     let parts = wiring::open(&config)?;
     let app = app(&config, &parts);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,7 +57,6 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
         .map_err(|error| Failure::failed("cannot start the runtime").because(error))?;
     let stopped = runtime.block_on(serve(app, listeners));
     runtime.shutdown_timeout(LAST_WORK);
-    remove_socket(&config);
     let stopped = stopped.map_err(|error| Failure::failed("cannot serve").because(error))?;
     if stopped.cut_requests > 0 {
         warn!(
@@ -99,7 +99,13 @@ pub(super) fn addresses(config: &Config) -> Result<Vec<ListenAddress>, Failure> 
     let mut addresses = Vec::new();
     for text in &config.raw.server.listen {
         let address: ListenAddress = text.parse().map_err(|problem| {
-            Failure::configuration(format!("`server.listen`: the address {text} {problem}"))
+            let hint = "as 127.0.0.1:8080, or unix:/run/alfred/alfred.sock";
+            if config.is_from_flag("server.listen") {
+                Failure::usage(format!("--listen: the address {text} {problem}")).hint(hint)
+            } else {
+                Failure::configuration(format!("`server.listen`: the address {text} {problem}"))
+                    .hint(hint)
+            }
         })?;
         if let ListenAddress::Tcp(host) = &address
             && !config.raw.server.allow_anonymous
@@ -131,7 +137,10 @@ fn is_loopback(address: &str) -> bool {
 
 /// Binds what is configured, and the socket for local commands. Without the latter the daemon
 /// serves all the same.
-fn bind_all(addresses: &[ListenAddress], config: &Config) -> Result<Vec<Listener>, Failure> {
+fn bind_all(
+    addresses: &[ListenAddress],
+    config: &Config,
+) -> Result<(Vec<Listener>, Vec<SocketFile>), Failure> {
     let failed = |error: BindError| {
         let hint = error.hint();
         let source = error.source.to_string();
@@ -139,9 +148,10 @@ fn bind_all(addresses: &[ListenAddress], config: &Config) -> Result<Vec<Listener
             .because(source)
             .maybe_hint(hint)
     };
-    let mut listeners = Vec::new();
+    let (mut listeners, mut files) = (Vec::new(), Vec::new());
     for address in addresses {
         listeners.push(http::bind(address).map_err(failed)?);
+        files.extend(SocketFile::of(address));
     }
     let local = ListenAddress::Unix(daemon::socket_of(&config.store_dir));
     if !addresses.contains(&local) {
@@ -150,16 +160,14 @@ fn bind_all(addresses: &[ListenAddress], config: &Config) -> Result<Vec<Listener
             .map_err(|error| error.to_string())
             .and_then(|()| http::bind(&local).map_err(|error| format!("{error}: {}", error.source)))
         {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => {
+                listeners.push(listener);
+                files.extend(SocketFile::of(&local));
+            }
             Err(problem) => warn!(problem, "local commands will not find this daemon"),
         }
     }
-    Ok(listeners)
-}
-
-fn remove_socket(config: &Config) {
-    // Whether it goes or not: a socket that nobody serves is replaced at the next start.
-    let _ = std::fs::remove_file(daemon::socket_of(&config.store_dir));
+    Ok((listeners, files))
 }
 
 fn app(config: &Config, parts: &wiring::Parts) -> Arc<App> {

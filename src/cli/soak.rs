@@ -5,6 +5,8 @@ use crate::client::Target;
 use crate::clock::SystemClock;
 use crate::failure::{Failure, FailureKind};
 use crate::report::{Format, Report, live};
+use crate::soak::causes;
+use crate::soak::queries::QueriesError;
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
@@ -12,6 +14,7 @@ use crate::soak::threshold::Threshold;
 use crate::soak::units::{Rate, parse_duration, parse_duration_or_seconds};
 use crate::soak::{FinishedRun, Place, SoakError, run_folder};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -185,7 +188,11 @@ fn judged(finished: &FinishedRun) -> Outcome {
         Verdict::Invalid => FailureKind::Invalid,
     };
     let word = finished.verdict.verdict.as_str();
-    let reasons = finished.verdict.reasons.join("; ");
+    let mut reasons = finished.verdict.reasons.join("; ");
+    let causes = causes::show(&finished.verdict.errors_by_cause, 1);
+    if !causes.is_empty() {
+        let _ = write!(reasons, "; errors: {causes}");
+    }
     let folder = finished.folder.display();
     Err(
         Failure::new(kind, format!("the soak ended {word}: {reasons}")).hint(format!(
@@ -213,9 +220,18 @@ fn scenario_failure(error: ScenarioError) -> Failure {
 
 fn soak_failure(error: SoakError, place: &Place) -> Failure {
     match error {
-        SoakError::Queries(_) => Failure::usage("cannot start a soak")
-            .because(error)
-            .hint("name a text file of one query a line with --queries FILE"),
+        SoakError::Queries(queries) => {
+            let is_absent = matches!(&queries, QueriesError::Read { .. });
+            let hint = if is_absent {
+                "name another file of one query a line with --queries FILE; the source tree has \
+                 perf/queryset.txt"
+            } else {
+                "name a text file of one query a line with --queries FILE"
+            };
+            Failure::usage("cannot start a soak")
+                .because(queries)
+                .hint(hint)
+        }
         SoakError::RunLog(_) => {
             let hint = match place {
                 Place::At(_) => "choose a folder that is new or empty with --out RUN_DIR",

@@ -1,11 +1,15 @@
 //! `alfred store`: the corpus at rest.
 
-use crate::cli::{Context, Outcome};
+use crate::cli::{Context, Outcome, output};
+use crate::domain::CollectionInfo;
 use crate::failure::Failure;
 use crate::store::embedded::admin::{self, CheckReport};
 use crate::store::{StoreError, StoreInfo};
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+/// What to try where there is no store.
+const NO_STORE: &str = "put documents in with `alfred ingest`, or name another with --store";
 
 /// Arguments of `alfred store`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +25,7 @@ pub struct StoreArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum StoreAction {
-    /// Counts and sizes.
+    /// Counts and sizes, and the collections.
     Info,
     /// Verify everything that is stored, while it may be served.
     Check {
@@ -55,8 +59,14 @@ pub fn run(args: &StoreArgs, folder: &Path, context: &Context) -> Outcome {
     let place = folder.display();
     match &args.action {
         StoreAction::Info => {
-            let info = admin::store_info(folder)
-                .map_err(|error| failure(format!("cannot describe the store in {place}"), error))?;
+            let failed = |error| {
+                let absent = (!crate::store::embedded::exists(folder)).then(|| NO_STORE.to_owned());
+                failure(format!("cannot describe the store in {place}"), error).maybe_hint(absent)
+            };
+            let info = Described {
+                info: admin::store_info(folder).map_err(failed)?,
+                collections: admin::collections(folder).map_err(failed)?,
+            };
             print(context, &info, &info_text(&info))
         }
         StoreAction::Check { rebuild_text_index } => check(folder, *rebuild_text_index, context),
@@ -74,7 +84,7 @@ pub fn run(args: &StoreArgs, folder: &Path, context: &Context) -> Outcome {
         }
         StoreAction::Restore { file, force } => {
             let report = admin::restore(file, folder, *force).map_err(|error| {
-                let hint = exists_hint(&error, folder);
+                let hint = restore_hint(&error, file, folder);
                 let what = format!("cannot restore {} into {place}", file.display());
                 failure(what, error).maybe_hint(hint)
             })?;
@@ -119,31 +129,59 @@ fn failure(what: String, error: StoreError) -> Failure {
     Failure::failed(what).because(error).maybe_hint(hint)
 }
 
+/// What to try when a restore was refused.
+fn restore_hint(error: &StoreError, file: &Path, folder: &Path) -> Option<String> {
+    match error {
+        StoreError::Open { path, .. } if path == file => {
+            Some("name a file that `alfred store backup` wrote".to_owned())
+        }
+        StoreError::Busy { .. } => Some(
+            "stop the daemon over this store first: end `alfred serve`, or `systemctl stop alfred`"
+                .to_owned(),
+        ),
+        _ => exists_hint(error, folder),
+    }
+}
+
 /// What to try when something is in the way that `--force` would replace.
 fn exists_hint(error: &StoreError, path: &Path) -> Option<String> {
     (matches!(error, StoreError::Open { .. }) && path.exists())
         .then(|| "add `--force` to replace what is there".to_owned())
 }
 
-fn info_text(info: &StoreInfo) -> String {
+/// What `info` prints.
+#[derive(serde::Serialize)]
+struct Described {
+    #[serde(flatten)]
+    info: StoreInfo,
+    collections: Vec<CollectionInfo>,
+}
+
+fn info_text(described: &Described) -> String {
+    let info = &described.info;
     let model = match (&info.model, info.dimensions) {
         (Some(model), Some(dimensions)) => format!("{model}, {dimensions} dimensions"),
         _ => "none yet".to_owned(),
     };
-    format!(
+    let mut text = format!(
         "location   {}\nkind       {}, schema {}\nmodel      {model}\ndocuments  {}\nchunks     {}\n\
          on disk    {} bytes",
         info.location, info.kind, info.schema_version, info.documents, info.chunks, info.disk_bytes
-    )
+    );
+    for collection in &described.collections {
+        let _ = write!(
+            text,
+            "\ncollection {}: {} documents, {} chunks",
+            collection.name, collection.documents, collection.chunks
+        );
+    }
+    text
 }
 
 fn print(context: &Context, report: &impl serde::Serialize, text: &str) -> Outcome {
-    let json = || serde_json::to_string(report);
-    let line = if context.json {
-        json().map_err(|error| Failure::failed("cannot write the result as JSON").because(error))?
+    if context.json {
+        output::print_json(report)
     } else {
-        text.to_owned()
-    };
-    writeln!(std::io::stdout(), "{line}")
-        .map_err(|error| Failure::failed("cannot write to standard output").because(error))
+        output::print(text)
+    }
 }

@@ -1,7 +1,7 @@
 //! Configuration to parts: opens the store and the model, and puts the use cases together.
 
 use crate::chunking::ChunkLimits;
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::ModelId;
 use crate::embed::{CachedEmbedder, EmbedError, Embedder, LocalModel, ModelPaths};
@@ -10,6 +10,7 @@ use crate::ingest::Ingester;
 use crate::search::Searcher;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{EmbeddingRepo, StoreError};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,12 @@ const OPEN_RETRIES: u32 = 20;
 /// The pause between two tries.
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// The store that is configured; an embedded one is made when it is not there.
-pub(super) fn open_store(config: &Config) -> Result<Arc<EmbeddedStore>, Failure> {
-    let open = || EmbeddedStore::open(&config.store_dir, Arc::new(SystemClock));
+/// How a store is opened.
+type Open = fn(&Path, Arc<dyn Clock>) -> Result<EmbeddedStore, StoreError>;
+
+/// The store that is configured.
+fn open_store(config: &Config, open: Open) -> Result<Arc<EmbeddedStore>, Failure> {
+    let open = || open(&config.store_dir, Arc::new(SystemClock));
     // Another process may be making the very same store.
     for _ in 0..OPEN_RETRIES {
         match open() {
@@ -73,7 +77,15 @@ pub(super) struct Parts {
 
 /// Opens everything that is local.
 pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
-    let repo = open_store(config)?;
+    assemble(config, open_store(config, EmbeddedStore::open)?)
+}
+
+/// As [`open`], over a store that is there and may perhaps only be read.
+pub(super) fn open_for_reading(config: &Config) -> Result<Parts, Failure> {
+    assemble(config, open_store(config, EmbeddedStore::open_for_reading)?)
+}
+
+fn assemble(config: &Config, repo: Arc<EmbeddedStore>) -> Result<Parts, Failure> {
     let recorded = repo.model().map_err(store_failure)?;
     let embedder: Arc<dyn Embedder> = open_model(config, recorded.as_ref())?;
     let repo: Arc<dyn EmbeddingRepo> = repo;

@@ -1,8 +1,8 @@
 //! Where values come from: defaults, files, environment, flags; each layer checked key by key.
 
-use super::ConfigError;
 use super::environment::Environment;
 use super::keys::{self, KEYS, Key, Kind};
+use super::{ConfigError, FLAG};
 use config::{Map, Source as _, Value, ValueKind};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +102,7 @@ pub(super) fn flags(values: &[(String, String)]) -> Result<Layer, ConfigError> {
     for (path, value) in values {
         layer
             .0
-            .push(from_text(known_key(path, "flag")?, value, "flag")?);
+            .push(from_text(known_key(path, FLAG)?, value, FLAG)?);
     }
     Ok(layer)
 }

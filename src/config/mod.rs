@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The system-wide state folder of the package (systemd's `StateDirectory=alfred`).
 pub const STATE_DIR: &str = "/var/lib/alfred";
+/// The origin of what the command line said.
+const FLAG: &str = "flag";
 const MAIN_FILES: [&str; 2] = ["/etc/alfred/alfred.toml", "./alfred.toml"];
 
 /// What was configured, and where each value came from.
@@ -157,6 +159,14 @@ impl Config {
             .is_some_and(|(_, source)| source != "default")
     }
 
+    /// Whether a flag of the command line gave the key its value.
+    #[must_use]
+    pub fn is_from_flag(&self, path: &str) -> bool {
+        self.origins
+            .get(path)
+            .is_some_and(|(_, source)| source == FLAG)
+    }
+
     /// Every key with its value and source, secrets masked, in the order of the shipped file.
     #[must_use]
     pub fn show(&self) -> Vec<Shown> {
@@ -282,7 +292,12 @@ impl ConfigError {
                 key: "store.kind", ..
             } => "set `store.kind = \"embedded\"`, or unset POSTGRES_DSN".into(),
             Self::Unavailable { key, .. } => format!("leave `{key}` at its default"),
-            Self::Read { .. } | Self::WrongValue { .. } => return None,
+            Self::Read { .. } => {
+                "check the path; without --config, /etc/alfred/alfred.toml is read, else \
+                 ./alfred.toml, else the built-in defaults hold"
+                    .into()
+            }
+            Self::WrongValue { .. } => return None,
         };
         Some(text)
     }
@@ -291,9 +306,13 @@ impl ConfigError {
 impl From<ConfigError> for crate::failure::Failure {
     fn from(error: ConfigError) -> Self {
         let hint = error.hint();
-        Self::configuration("the configuration is wrong")
-            .because(error)
-            .maybe_hint(hint)
+        let failure = if matches!(&error, ConfigError::WrongValue { origin, .. } if origin == FLAG)
+        {
+            Self::usage("the command line is wrong")
+        } else {
+            Self::configuration("the configuration is wrong")
+        };
+        failure.because(error).maybe_hint(hint)
     }
 }
 

@@ -4,7 +4,7 @@ use super::LimitError;
 
 /// A collection's name: 1 to 64 characters of `a-z`, `0-9`, `_` and `-`, starting with a letter or
 /// digit. `default` always exists.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct CollectionName(String);
 
 impl CollectionName {

@@ -71,7 +71,7 @@ pub struct StoredDocument {
 }
 
 /// A collection and its counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct CollectionInfo {
     /// Its name.
     pub name: CollectionName,

@@ -164,6 +164,17 @@ impl ModelFolder {
         Ok(bytes)
     }
 
+    /// Checks that every file is there, whole and undamaged, as a start would.
+    ///
+    /// # Errors
+    /// [`EmbedError::Model`] naming the first file that is not right.
+    pub fn check_files(&self) -> Result<(), EmbedError> {
+        for file in self.about.files.keys() {
+            self.read_checked(file)?;
+        }
+        Ok(())
+    }
+
     /// Checks every file against both digests of `model.json`.
     ///
     /// # Errors

@@ -62,6 +62,10 @@ pub fn pull(
     progress: &dyn Fn(Progress<'_>),
 ) -> Result<(PathBuf, Verified), PullError> {
     check_name(name).map_err(|problem| PullError::Name { problem })?;
+    if matches!(source, Source::Hub(_)) && KnownModel::find(name).is_none() {
+        let name = name.to_owned();
+        return Err(PullError::Unknown { name });
+    }
     let staging = Staging::open(destination, name)?;
     let gathered = match source {
         Source::Hub(base_url) => from_hub(name, base_url, &staging.path, progress),

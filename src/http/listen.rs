@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -83,6 +83,41 @@ impl Listener {
     }
 }
 
+/// The socket file that this process made; goes with it, unless another file has taken its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    made: (u64, u64),
+}
+
+impl SocketFile {
+    /// Of an address that has just been bound; `None` for one without a file.
+    #[must_use]
+    pub fn of(address: &ListenAddress) -> Option<Self> {
+        let ListenAddress::Unix(path) = address else {
+            return None;
+        };
+        Some(Self {
+            made: identity(path)?,
+            path: path.clone(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path) == Some(self.made) {
+            // Whether it goes or not: a socket that nobody serves is replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
@@ -109,6 +144,10 @@ impl BindError {
             (io::ErrorKind::AddrInUse, ListenAddress::Unix(_)) => {
                 "another daemon serves this socket: see `alfred status`".to_owned()
             }
+            (io::ErrorKind::AlreadyExists, ListenAddress::Unix(path)) => format!(
+                "move {} away, or choose another path with `--listen unix:/PATH`",
+                path.display()
+            ),
             (io::ErrorKind::PermissionDenied, ListenAddress::Tcp(_)) => {
                 "ports below 1024 need a privilege: choose a higher one with `--listen`".to_owned()
             }
@@ -147,8 +186,12 @@ fn bind_tcp(address: &str) -> io::Result<TcpListener> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let stale = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if stale {
+    let there = std::fs::symlink_metadata(path).ok();
+    if let Some(there) = there {
+        if !there.file_type().is_socket() {
+            let problem = format!("there is {} already, and no socket", what_is(&there));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, problem));
+        }
         match UnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -160,6 +203,18 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+fn what_is(there: &std::fs::Metadata) -> &'static str {
+    if there.is_file() {
+        "a regular file"
+    } else if there.is_dir() {
+        "a folder"
+    } else if there.is_symlink() {
+        "a symbolic link"
+    } else {
+        "another kind of file"
+    }
 }
 
 #[cfg(test)]
@@ -215,7 +270,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes");
         std::fs::write(&path, "mine").unwrap();
-        assert!(bind(&ListenAddress::Unix(path.clone())).is_err());
+        let error = bind(&ListenAddress::Unix(path.clone())).unwrap_err();
+        let problem = error.source.to_string();
+        assert_eq!(problem, "there is a regular file already, and no socket");
+        assert!(error.hint().unwrap().starts_with("move "), "{error:?}");
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn only_the_socket_that_was_made_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let address = ListenAddress::Unix(path.clone());
+        let first = bind(&address).unwrap();
+        let first_file = SocketFile::of(&address).unwrap();
+        // Another daemon took the path over while the first one still had its socket.
+        std::fs::remove_file(&path).unwrap();
+        let second = bind(&address).unwrap();
+        let second_file = SocketFile::of(&address).unwrap();
+        drop((first, first_file));
+        assert!(path.exists(), "the second one's file stays");
+        drop((second, second_file));
+        assert!(!path.exists());
+        assert!(SocketFile::of(&"127.0.0.1:0".parse().unwrap()).is_none());
     }
 }

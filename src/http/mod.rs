@@ -27,7 +27,7 @@ mod service;
 mod settings;
 mod wire;
 
-pub use listen::{BindError, ListenAddress, Listener, bind};
+pub use listen::{BindError, ListenAddress, Listener, SocketFile, bind};
 pub use observe::Observer;
 pub use readiness::Readiness;
 pub use server::{Stopped, serve};

@@ -142,6 +142,7 @@ impl From<StoreError> for Problem {
                 return Self::new(StatusCode::NOT_FOUND, "unknown_collection", detail);
             }
             StoreError::Busy { .. } => "the store is busy",
+            StoreError::Gone { .. } => "the store was deleted or replaced while it was open",
             StoreError::NotWritable { .. } => "the store cannot be written",
             StoreError::ModelMismatch { .. } => "the store holds vectors of another model",
             StoreError::Damaged { .. } => "the store is damaged",

@@ -15,6 +15,8 @@ pub struct FoundFile {
     pub source: SourceName,
     /// Its format; `None` when the extension is not one that is read.
     pub format: Option<Format>,
+    /// Its size when it was found; 0 when that could not be told.
+    pub bytes: u64,
 }
 
 /// What the arguments came to.
@@ -23,13 +25,60 @@ pub struct Found {
     /// Files, in order of source, each once.
     pub files: Vec<FoundFile>,
     /// Files of other formats that a folder or pattern covered.
-    pub skipped: u64,
+    pub skipped: Skipped,
     /// Paths that could not be walked, with the reason.
     pub problems: Vec<(PathBuf, String)>,
     /// Patterns that matched nothing.
     pub unmatched: Vec<String>,
     /// What was covered, for `--prune`.
     pub coverage: Coverage,
+}
+
+/// Files that were left out because of their ending, counted by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Skipped(BTreeMap<String, u64>);
+
+impl Skipped {
+    /// Endings that are counted apart.
+    const MAX_ENDINGS: usize = 50;
+
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// The commonest endings first, at most `most`: `.png 10, .zip 2`.
+    #[must_use]
+    pub fn show(&self, most: usize) -> String {
+        let mut endings: Vec<(&String, &u64)> = self.0.iter().collect();
+        endings.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let mut shown: Vec<String> = endings
+            .iter()
+            .take(most)
+            .map(|(ending, count)| format!("{ending} {count}"))
+            .collect();
+        let rest: u64 = endings.iter().skip(most).map(|(_, count)| **count).sum();
+        if rest > 0 {
+            shown.push(format!("others {rest}"));
+        }
+        shown.join(", ")
+    }
+
+    fn count(&mut self, path: &Path) {
+        let ending = path.extension().map_or_else(
+            || "no ending".to_owned(),
+            |ending| format!(".{}", ending.to_string_lossy().to_ascii_lowercase()),
+        );
+        let has_room = self.0.len() < Self::MAX_ENDINGS || self.0.contains_key(&ending);
+        let name = if has_room {
+            ending
+        } else {
+            "others".to_owned()
+        };
+        *self.0.entry(name).or_default() += 1;
+    }
 }
 
 /// Which sources the arguments cover, whether or not a file is still there.
@@ -75,6 +124,9 @@ pub enum FilesError {
         /// What is wrong.
         problem: String,
     },
+    /// The root is no folder.
+    #[error("the root {0} is not a folder")]
+    Root(String),
     /// It is not below the root.
     #[error("{path} is outside the root {root}")]
     OutsideRoot {
@@ -93,7 +145,11 @@ pub enum FilesError {
 /// # Errors
 /// When an argument matches nothing that exists, is malformed, or is outside the root.
 pub fn find(arguments: &[String], root: &Path, current: &Path) -> Result<Found, FilesError> {
+    let given = root.display();
     let root = normalise(&current.join(root));
+    if !root.is_dir() {
+        return Err(FilesError::Root(given.to_string()));
+    }
     let mut walk = Walk {
         root,
         current,
@@ -229,7 +285,7 @@ impl Walk<'_> {
         let text = self.source_of(path, argument)?;
         let format = Format::of_source(&text);
         if format.is_none() && !named {
-            self.found.skipped += 1;
+            self.found.skipped.count(path);
             return Ok(());
         }
         if self.leads_outside(path) {
@@ -242,6 +298,7 @@ impl Walk<'_> {
                     path: path.to_owned(),
                     source,
                     format,
+                    bytes: std::fs::metadata(path).map_or(0, |found| found.len()),
                 };
                 self.by_source.insert(text, file);
             }
@@ -321,6 +378,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_skipped_is_counted_by_its_ending() {
+        let folder = corpus();
+        for name in ["a.PNG", "b.png", "c.zip", "Makefile", ".hidden.png"] {
+            std::fs::write(folder.path().join(name), "four").unwrap();
+        }
+        let found = find(&[".".to_owned()], Path::new("."), folder.path()).unwrap();
+        assert_eq!(found.skipped.total(), 5);
+        let shown = found.skipped.show(10);
+        assert_eq!(shown, ".png 2, .bin 1, .zip 1, no ending 1");
+        assert_eq!(found.skipped.show(1), ".png 2, others 3");
+        let named = find(&["c.zip".to_owned()], Path::new("."), folder.path()).unwrap();
+        assert_eq!((named.skipped.total(), named.files[0].bytes), (0, 4));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let folder = corpus();
         let mistake = |argument: &str| {
@@ -334,6 +406,8 @@ mod tests {
         assert!(matches!(mistake("docs/[a.md"), FilesError::Pattern { .. }));
         assert!(matches!(mistake("s3://b/p"), FilesError::Scheme(_)));
         assert!(matches!(mistake(""), FilesError::Missing(_)));
+        let no_root = find(&["x".to_owned()], Path::new("nope"), folder.path());
+        assert_eq!(no_root.unwrap_err(), FilesError::Root("nope".into()));
         assert!(matches!(
             mistake("docs/moved/**/*.md"),
             FilesError::Missing(_)

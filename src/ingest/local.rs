@@ -4,7 +4,6 @@ use super::pipeline::{Event, FileError, Options, ReadFile, Sink};
 use super::{IngestError, Ingester, Prepared, plan};
 use crate::domain::{EmbeddedDocument, ExtractedText, UpsertStatus};
 use crate::extract::ExtractError;
-use crate::store::StoreError;
 
 impl Sink for Ingester {
     type Ready = Prepared;
@@ -20,17 +19,11 @@ impl Sink for Ingester {
             bytes,
         } = read;
         let content_hash = self.hash(format, bytes, None, &options.metadata);
-        let stored = self
-            .repo
-            .content_hashes(&options.collection, std::slice::from_ref(&file.source))
-            .or_else(|error| match error {
-                StoreError::UnknownCollection { .. } => Ok(vec![None]),
-                other => Err(other),
-            })?;
-        if plan::need(content_hash, stored.first().copied().flatten()) == plan::Need::Nothing {
+        let stored = self.stored_hash(&options.collection, &file.source)?;
+        if plan::need(content_hash, stored) == plan::Need::Nothing {
             return Ok(None);
         }
-        let is_stored = stored.first().is_some_and(Option::is_some);
+        let is_stored = stored.is_some();
         let text = match (self.extract)(format, bytes) {
             // What it held before must not be quoted any more.
             Err(ExtractError::Empty) if is_stored => ExtractedText::default(),

@@ -111,12 +111,15 @@ impl Ingester {
         let bytes = new.content.as_bytes();
         let title = new.title.as_deref();
         let hash = self.hash(format, bytes, title, &new.metadata);
-        if let Some(upserted) = self.unchanged(&new.collection, &new.source, hash)? {
-            return Err(Skipped::Unchanged(upserted));
+        let stored = self.stored_hash(&new.collection, &new.source)?;
+        if plan::need(hash, stored) == plan::Need::Nothing {
+            return Err(self.unchanged(&new.collection, &new.source));
         }
-        let text = self
-            .extract_pages(format, &new.content)
-            .map_err(IngestError::Extract)?;
+        let text = match self.extract_pages(format, &new.content) {
+            // What it held before must not be quoted any more.
+            Err(ExtractError::Empty) if stored.is_some() => ExtractedText::default(),
+            text => text.map_err(IngestError::Extract)?,
+        };
         let document = EmbeddedDocument {
             collection: new.collection.clone(),
             source: new.source.clone(),
@@ -158,26 +161,32 @@ impl Ingester {
         }
     }
 
-    /// What the store holds under this hash already, if it is the same.
-    fn unchanged(
+    /// The hash of what the store holds under this source.
+    fn stored_hash(
         &self,
         collection: &CollectionName,
         source: &SourceName,
-        hash: ContentHash,
-    ) -> Result<Option<Upserted>, IngestError> {
+    ) -> Result<Option<ContentHash>, StoreError> {
         let stored = self
             .repo
-            .content_hashes(collection, std::slice::from_ref(source))?;
-        if plan::need(hash, stored.first().copied().flatten()) == plan::Need::Store {
-            return Ok(None);
+            .content_hashes(collection, std::slice::from_ref(source));
+        match stored {
+            Err(StoreError::UnknownCollection { .. }) => Ok(None),
+            stored => Ok(stored?.first().copied().flatten()),
         }
+    }
+
+    /// The document is stored as it is.
+    fn unchanged(&self, collection: &CollectionName, source: &SourceName) -> Skipped {
         let id = document_id(collection, source);
-        let chunks = self.repo.document(id)?.map_or(0, |(_, texts)| texts.len());
-        Ok(Some(Upserted {
-            id,
-            chunks,
-            status: UpsertStatus::Unchanged,
-        }))
+        match self.repo.document(id) {
+            Ok(document) => Skipped::Unchanged(Upserted {
+                id,
+                chunks: document.map_or(0, |(_, texts)| texts.len()),
+                status: UpsertStatus::Unchanged,
+            }),
+            Err(error) => Skipped::Refused(error.into()),
+        }
     }
 
     /// The hash of everything that decides the document's chunks.
@@ -268,6 +277,12 @@ impl Ingester {
 enum Skipped {
     Unchanged(Upserted),
     Refused(IngestError),
+}
+
+impl From<StoreError> for Skipped {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 impl From<IngestError> for Skipped {

@@ -47,6 +47,20 @@ pub enum Event {
     Embedded(usize),
 }
 
+impl Event {
+    /// The file it is the end of; `None` for how the work goes on.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Self::Unchanged(source)
+            | Self::Empty(source)
+            | Self::Stored { source, .. }
+            | Self::Failed { source, .. } => Some(source),
+            Self::Embedded(_) => None,
+        }
+    }
+}
+
 /// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {

@@ -8,7 +8,7 @@ use crate::soak::record::{RunRecord, WindowRecord};
 use crate::soak::tally::{Counts, Tally};
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{nanoseconds, show_count, show_latency_us};
-use crate::soak::{Progress, Watch};
+use crate::soak::{Failing, Progress, Watch};
 use console::Term;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -99,11 +99,12 @@ impl Watch for Screen {
         }
     }
 
+    fn failing(&mut self, failing: &Failing) {
+        self.say_above(&failing_text(failing));
+    }
+
     fn interrupted(&mut self, times: u8) {
-        let _ = self.term.clear_last_lines(self.drawn);
-        self.drawn = 0;
-        let _ = self.term.write_line(interrupt_text(times));
-        let _ = self.term.flush();
+        self.say_above(interrupt_text(times));
     }
 }
 
@@ -116,6 +117,14 @@ impl Drop for Screen {
 }
 
 impl Screen {
+    /// A line that stays, above the table.
+    fn say_above(&mut self, line: &str) {
+        let _ = self.term.clear_last_lines(self.drawn);
+        self.drawn = 0;
+        let _ = self.term.write_line(line);
+        let _ = self.term.flush();
+    }
+
     fn lines(&self, progress: &Progress<'_>) -> Vec<String> {
         let (open, mut total) = progress.tallies();
         let head = format!(
@@ -209,6 +218,10 @@ impl Watch for Lines {
         self.say(&line);
     }
 
+    fn failing(&mut self, failing: &Failing) {
+        self.say(&failing_text(failing));
+    }
+
     fn interrupted(&mut self, times: u8) {
         self.say(interrupt_text(times));
     }
@@ -219,6 +232,17 @@ impl Lines {
         let _ = self.term.write_line(line);
         let _ = self.term.flush();
     }
+}
+
+fn failing_text(failing: &Failing) -> String {
+    let requests = match failing.requests {
+        1 => "the first request".to_owned(),
+        more => format!("all of the first {} requests", show_count(more)),
+    };
+    format!(
+        "warning: {requests} to {} failed: {}",
+        failing.target, failing.cause
+    )
 }
 
 fn interrupt_text(times: u8) -> &'static str {

@@ -1,6 +1,7 @@
 //! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
 
 use super::Report;
+use crate::soak::causes;
 use crate::soak::latency::{PERCENTILE_NAMES, Series};
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::run_folder::RecordedRun;
@@ -12,6 +13,11 @@ use std::time::Duration;
 
 /// Widest line of a report, besides addresses and folders.
 const WIDTH: usize = 100;
+
+/// Causes of errors in a report for people; `--format json` has them all.
+const CAUSES_SHOWN: usize = 5;
+/// Between two lines of one fact.
+const CONTINUED: &str = "\n           ";
 
 /// Colours, or none.
 #[derive(Clone, Debug)]
@@ -149,6 +155,10 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
             .map(|(kind, count)| format!("{kind} {}", show_count(*count)))
             .collect();
         fact("errors", kinds.join(", "));
+        let causes = causes::show(&verdict.errors_by_cause, CAUSES_SHOWN);
+        if !causes.is_empty() {
+            fact("causes", wrapped(&causes, WIDTH - 11).join(CONTINUED));
+        }
     }
     fact(
         "throughput",

@@ -8,6 +8,7 @@
 //! Times are nanoseconds from the start of the run, warm-up included. Requests due in the warm-up
 //! are tracked and not counted.
 
+use super::causes::Cause;
 use super::tally::{Outcome, Tally, Times};
 use std::collections::VecDeque;
 
@@ -83,8 +84,20 @@ pub struct Ledger {
     due_ns: VecDeque<u64>,
     first_ticket: u64,
     in_flight: usize,
+    start: Start,
     open: VecDeque<OpenWindow>,
     first_open: u64,
+}
+
+/// How requests have ended so far, those of the warm-up included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// One ended well.
+    pub any_ok: bool,
+    /// So many did not.
+    pub failed: u64,
+    /// Why the first of them did not.
+    pub first_cause: Option<Cause>,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +118,7 @@ impl Ledger {
             due_ns: VecDeque::new(),
             first_ticket: 0,
             in_flight: 0,
+            start: Start::default(),
             open: VecDeque::new(),
             first_open: 0,
         }
@@ -120,6 +134,12 @@ impl Ledger {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// How requests have ended so far.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.start
     }
 
     /// When the oldest request in flight was due.
@@ -170,6 +190,13 @@ impl Ledger {
         let Some(due_ns) = self.retire(ticket) else {
             return;
         };
+        match &outcome {
+            Outcome::Ok { .. } => self.start.any_ok = true,
+            Outcome::Error(_, cause) => {
+                self.start.failed += 1;
+                self.start.first_cause.get_or_insert_with(|| cause.clone());
+            }
+        }
         let times = Times {
             age_ns: now_ns.saturating_sub(due_ns),
             service_ns: now_ns.saturating_sub(sent_ns),
@@ -350,7 +377,7 @@ mod tests {
                 flying.retain(|(end_ns, ticket, how)| {
                     let over = *end_ns <= due_ns && *how != 3;
                     if over {
-                        let outcome = if *how == 0 { Outcome::Error(ErrorKind::Reset) } else { OK };
+                        let outcome = if *how == 0 { Outcome::Error(ErrorKind::Reset, "reset".into()) } else { OK };
                         ledger.ended(*ticket, *end_ns, *end_ns, outcome);
                     }
                     !over

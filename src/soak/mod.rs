@@ -9,6 +9,7 @@
 //! asks a stalled server nothing, and so records one slow answer where users would have seen
 //! hundreds (coordinated omission, as Gil Tene named it). Here the schedule never waits.
 
+pub mod causes;
 pub mod driver;
 pub mod latency;
 pub mod ledger;
@@ -26,4 +27,4 @@ pub mod threshold;
 pub mod units;
 pub mod verdict;
 
-pub use run::{FinishedRun, Place, Progress, SoakError, Watch, run};
+pub use run::{Failing, FinishedRun, Place, Progress, SoakError, Watch, run};

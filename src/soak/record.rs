@@ -111,6 +111,9 @@ pub struct WindowRecord {
     pub counts: Counts,
     /// The errors among them.
     pub errors_by_kind: BTreeMap<String, u64>,
+    /// The same errors by what was said of them; the commonest, the rest as `other causes`.
+    #[serde(default)]
+    pub errors_by_cause: BTreeMap<String, u64>,
     /// See [`super::latency::Series`].
     pub response_us: Percentiles<u64>,
     /// See [`super::latency::Series`].
@@ -175,6 +178,9 @@ pub struct VerdictRecord {
     pub counts: Counts,
     /// The errors among them.
     pub errors_by_kind: BTreeMap<String, u64>,
+    /// The same errors by what was said of them; the commonest, the rest as `other causes`.
+    #[serde(default)]
+    pub errors_by_cause: BTreeMap<String, u64>,
     /// 0 to 1; `null` when nothing was due.
     pub error_rate: Option<f64>,
     /// Requests that ended ok, a measured second.

@@ -1,7 +1,8 @@
 //! A run from its scenario to its verdict: starts the driver, writes windows, judges.
 
+use super::causes::Cause;
 use super::driver::{Driver, Phase};
-use super::ledger::ClosedWindow;
+use super::ledger::{ClosedWindow, Start};
 use super::monotonic::{boottime_ns, monotonic_ns, process_cpu_ns};
 use super::queries::{self, Bodies, QueriesError};
 use super::record::{
@@ -62,8 +63,40 @@ pub trait Watch {
     fn window(&mut self, window: &WindowRecord);
     /// Some 20 times a second; `progress` computes percentiles only when asked.
     fn tick(&mut self, progress: &Progress<'_>);
+    /// The first requests all failed: the target is not there, or refuses what it is sent.
+    fn failing(&mut self, failing: &Failing);
     /// An interrupt was seen: the first ends the run with its window, the second at once.
     fn interrupted(&mut self, times: u8);
+}
+
+/// Failures that a warning is worth.
+const FAILURES: u64 = 5;
+/// After so long one is enough.
+const PATIENCE_NS: u64 = 5_000_000_000;
+
+/// A start at which nothing succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Where requests go.
+    pub target: String,
+    /// How many failed; none succeeded.
+    pub requests: u64,
+    /// Why the first one did.
+    pub cause: Cause,
+}
+
+impl Failing {
+    fn of(start: Start, running_ns: u64, target: &str) -> Option<Self> {
+        let enough = start.failed >= FAILURES || (start.failed > 0 && running_ns >= PATIENCE_NS);
+        if start.any_ok || !enough {
+            return None;
+        }
+        Some(Self {
+            target: target.to_owned(),
+            requests: start.failed,
+            cause: start.first_cause?,
+        })
+    }
 }
 
 /// How far a run is.
@@ -149,6 +182,7 @@ pub fn run(
     let driver = Driver::start(scenario, bodies).map_err(SoakError::Start)?;
     let mut keeper = Keeper {
         log,
+        target: record.target,
         total: Tally::default(),
         windows: 0,
         cpu_ns: process_cpu_ns(),
@@ -179,6 +213,7 @@ pub fn run(
 /// Writes windows as they close.
 struct Keeper {
     log: RunLog,
+    target: String,
     total: Tally,
     windows: u64,
     cpu_ns: u64,
@@ -191,10 +226,13 @@ impl Keeper {
         clock: &dyn Clock,
         watch: &mut dyn Watch,
     ) -> Result<End, SoakError> {
-        let mut seen = 0;
+        let (mut seen, mut started) = (0, false);
         loop {
             let over = driver.phase() == Phase::Over;
             self.record(&driver.take_closed(), watch)?;
+            if !started {
+                started = self.has_started(driver, watch);
+            }
             let interrupts = driver.interrupts();
             if interrupts > seen {
                 watch.interrupted(interrupts);
@@ -215,6 +253,17 @@ impl Keeper {
             });
             clock.sleep(TICK);
         }
+    }
+
+    /// Whether it is known how the start went; one at which all failed is told.
+    fn has_started(&self, driver: &Driver, watch: &mut dyn Watch) -> bool {
+        let start = driver.start_so_far();
+        let any_ok = start.any_ok;
+        let failing = Failing::of(start, driver.running_ns(), &self.target);
+        if let Some(failing) = &failing {
+            watch.failing(failing);
+        }
+        any_ok || failing.is_some()
     }
 
     fn record(&mut self, windows: &[ClosedWindow], watch: &mut dyn Watch) -> Result<(), SoakError> {

@@ -73,6 +73,7 @@ pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
     for window in &windows {
         tally.counts.add(&window.counts);
         tally.add_errors(&window.errors_by_kind);
+        tally.causes.add(&window.errors_by_cause);
         tally.cache.answers += window.cache.answers;
         tally.cache.cached += window.cache.cached;
     }

@@ -3,6 +3,7 @@
 //! Every due request ends in exactly one of four ways, so that always
 //! `due = ok + error + shed + in_flight_at_end`. Tallies add without loss.
 
+use super::causes::{Cause, Causes};
 use super::latency::{Latencies, Percentiles, Series};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -130,15 +131,15 @@ pub struct CacheCounts {
 }
 
 /// How a sent request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// As expected; `cached` is what the answer said of the target's cache, if it did.
     Ok {
         /// Whether its embedding came from the cache.
         cached: Option<bool>,
     },
-    /// In another way.
-    Error(ErrorKind),
+    /// In another way, with the reason in words.
+    Error(ErrorKind, Cause),
 }
 
 /// Everything that is known of a set of requests.
@@ -148,6 +149,8 @@ pub struct Tally {
     pub counts: Counts,
     /// How often each kind of error, by the place of the kind in [`ErrorKind::ALL`].
     errors: [u64; ErrorKind::ALL.len()],
+    /// The same errors by what is said of them.
+    pub causes: Causes,
     /// What the answers said of the target's cache.
     pub cache: CacheCounts,
     /// How long they took.
@@ -176,8 +179,9 @@ impl Tally {
                 self.cache.answers += u64::from(cached.is_some());
                 self.cache.cached += u64::from(cached == Some(true));
             }
-            Outcome::Error(kind) => {
+            Outcome::Error(kind, cause) => {
                 self.counts.error += 1;
+                self.causes.count(&cause, 1);
                 self.errors[kind as usize] += 1;
                 self.failed(times.age_ns, times.timeout_ns);
             }
@@ -207,6 +211,7 @@ impl Tally {
         for (mine, theirs) in self.errors.iter_mut().zip(other.errors) {
             *mine += theirs;
         }
+        self.causes.add(other.causes.by_cause());
         self.cache.answers += other.cache.answers;
         self.cache.cached += other.cache.cached;
         for series in Series::ALL {
@@ -271,15 +276,24 @@ mod tests {
             service_ns: MS,
             timeout_ns: 1_000 * MS,
         };
-        tally.ended(times(MS), Outcome::Error(ErrorKind::Connect));
+        tally.ended(
+            times(MS),
+            Outcome::Error(ErrorKind::Connect, "refused".into()),
+        );
         assert_eq!(
             value_at(tally.latencies.of(Series::Response), 1.0),
             Some(1_000_447)
         );
-        tally.ended(times(5_000 * MS), Outcome::Error(ErrorKind::Timeout));
+        tally.ended(
+            times(5_000 * MS),
+            Outcome::Error(ErrorKind::Timeout, "late".into()),
+        );
         assert!(value_at(tally.latencies.of(Series::Response), 1.0) > Some(4_990_000));
         assert!(tally.latencies.of(Series::Ok).is_empty());
         assert_eq!(tally.latencies.of(Series::Service).len(), 2);
+        let mut both = tally.clone();
+        both.add(&tally);
+        assert_eq!(both.causes.by_cause()["late"], 2);
     }
 
     #[test]

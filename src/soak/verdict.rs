@@ -196,6 +196,7 @@ fn record(
         lag_ms: in_ms(Series::Lag),
         counts: tally.counts,
         errors_by_kind: tally.errors_by_kind(),
+        errors_by_cause: tally.causes.by_cause().clone(),
         error_rate: tally.counts.error_rate(),
         throughput_per_s: per_second(float(tally.counts.ok)),
         thresholds,
@@ -257,7 +258,7 @@ mod tests {
                     cached: Some(index % 2 == 0),
                 }
             } else {
-                Outcome::Error(ErrorKind::Status5xx)
+                Outcome::Error(ErrorKind::Status5xx, "status 503".into())
             };
             tally.ended(times, outcome);
         }

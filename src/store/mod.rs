@@ -165,6 +165,14 @@ pub trait EmbeddingRepo: Send + Sync {
         name: &CollectionName,
     ) -> Result<Option<CollectionInfo>, StoreError>;
 
+    /// Whether the store would take a write now, as far as is known without asking anybody.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] when what is open is no longer what is at the store's place.
+    fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Counts and sizes.
     ///
     /// # Errors
@@ -207,6 +215,14 @@ pub enum StoreError {
         /// Which store.
         location: String,
         /// Disk full, read-only, permission.
+        problem: String,
+    },
+    /// The file was deleted or replaced while it was open.
+    #[error("the store {location} is gone: {problem} while it was open")]
+    Gone {
+        /// Which store.
+        location: String,
+        /// What was found at its path.
         problem: String,
     },
     /// What is on disk is not a sound store.
@@ -254,10 +270,17 @@ impl StoreError {
             Self::NotWritable { .. } => {
                 "free disk space or correct the permissions, then run again"
             }
+            Self::Gone { .. } => {
+                "put the file back where it was, or stop what has it open, restore a backup and \
+                 start again"
+            }
             Self::Damaged { .. } => {
                 "run `alfred store check`, then `alfred store restore FILE` from a backup"
             }
-            Self::Open { .. } => "check that the folder exists and that this user may write it",
+            Self::Open { .. } => {
+                "check that the folder exists and that this user may write it; `alfred query` and \
+                 `alfred store info` need to read only"
+            }
             Self::Failed { .. } => return None,
         };
         Some(hint.to_owned())

@@ -28,12 +28,18 @@ fn corpus(home: &Home) {
 fn a_corpus_is_ingested_and_answers_with_citations() {
     let home = Home::new();
     corpus(&home);
+    for name in ["a.png", "b.png", "c.zip"] {
+        home.write(&format!("docs/{name}"), "x");
+    }
     let summary = home.alfred(&["ingest", "docs", "--json"]).expect(0).json();
     assert_eq!(
         (&summary["created"], &summary["failed"]),
         (&json!(4), &json!(0)),
         "{summary}"
     );
+    assert_eq!(summary["skipped_by_ending"], json!({".png": 2, ".zip": 1}));
+    let again = home.alfred(&["ingest", "docs"]).expect(0).stdout;
+    assert!(again.ends_with("; 3 skipped: .png 2, .zip 1\n"), "{again}");
 
     let reply = home
         .alfred(&["query", "How do I upgrade the Helm chart?", "--json"])

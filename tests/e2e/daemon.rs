@@ -199,6 +199,89 @@ fn local_commands_go_through_the_daemon() {
 }
 
 #[test]
+fn an_emptied_file_is_cleared_through_the_daemon_as_without_it() {
+    let home = Home::new();
+    let mut told = Vec::new();
+    for daemon in [None, Some(home.serve(&["--store", "served"]))] {
+        let store = if daemon.is_some() { "served" } else { "alone" };
+        let ingest = || {
+            let done = home.alfred(&["ingest", "docs", "--store", store, "--json"]);
+            let mut summary = done.expect(0).json();
+            summary["seconds"] = Value::Null;
+            summary
+        };
+        home.write("docs/note.txt", "Percentiles count from the due time.");
+        home.write("docs/blank.md", " \n");
+        let first = ingest();
+        home.write("docs/note.txt", "");
+        let emptied = ingest();
+        let again = ingest();
+        let query = ["query", "percentiles", "--mode", "text", "--store", store];
+        let found = home.alfred(&[&query[..], &["--json"]].concat());
+        let citations = found.expect(0).json()["citations"].clone();
+        assert_eq!(emptied["replaced"], 1, "{emptied}");
+        told.push((first, emptied, again, citations));
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0].0["empty"], 1, "{:?}", told[0].0);
+    assert_eq!(told[0].2["unchanged"], 1, "{:?}", told[0].2);
+    assert_eq!(told[0].3, json!([]));
+}
+
+#[test]
+fn a_file_that_the_daemon_refuses_costs_a_line_and_not_the_run() {
+    let home = Home::new();
+    let _daemon = home.serve(&[]);
+    home.write("docs/binary.md", b"\x7fELF\x00\x00\x01");
+    let done = home.alfred(&["ingest", "docs", "--json"]).expect(1);
+    assert_eq!(done.json()["failed"], 1, "{done:?}");
+    assert!(done.stderr.contains("error: docs/binary.md: "), "{done:?}");
+}
+
+#[test]
+fn a_store_that_is_deleted_under_the_daemon_takes_no_more_writes() {
+    let home = Home::new();
+    let daemon = home.serve(&[]);
+    let write = |name: &str| daemon.request("POST", "/v1/documents", Some(&put(name, "Text.")));
+    assert_eq!(write("a.md").0, 200);
+    assert_eq!(daemon.request("GET", "/readyz", None).0, 200);
+    let (store, away) = (home.path().join("store"), home.path().join("away"));
+    std::fs::rename(&store, &away).unwrap();
+    let (status, problem) = write("b.md");
+    assert_eq!((status, &problem["kind"]), (503, &json!("search_error")));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("deleted or replaced"), "{problem}");
+    let (status, problem) = daemon.request("GET", "/readyz", None);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(status == 503 && detail.contains("store: "), "{problem}");
+    // Another file at the same path is not the store either.
+    std::fs::create_dir(&store).unwrap();
+    std::fs::copy(away.join("alfred.db"), store.join("alfred.db")).unwrap();
+    assert_eq!(write("c.md").0, 503);
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&away, &store).unwrap();
+    assert_eq!(write("d.md").0, 200);
+    assert_eq!(daemon.request("GET", "/readyz", None).0, 200);
+}
+
+#[test]
+fn a_socket_that_was_asked_for_goes_with_the_daemon() {
+    let home = Home::new();
+    let socket = home.path().join("asked.sock");
+    let listen = format!("unix:{}", socket.display());
+    let daemon = home.serve(&["--listen", &listen]);
+    assert!(socket.exists());
+    assert_eq!(daemon.stop(), 0);
+    assert!(!socket.exists());
+    assert!(!home.path().join("store/alfred.sock").exists());
+    home.write("asked.sock", "a note");
+    let done = home.alfred(&["serve", "--listen", &listen]).expect(1);
+    let problem = "there is a regular file already, and no socket";
+    assert!(done.stderr.contains(problem), "{done:?}");
+    assert!(done.stderr.contains("\nhint: move "), "{done:?}");
+}
+
+#[test]
 fn backup_while_serving_and_restore() {
     let home = Home::new();
     let daemon = home.serve(&[]);
@@ -227,7 +310,17 @@ fn backup_while_serving_and_restore() {
     let refused = home
         .alfred(&["store", "restore", "copy.db", "--force"])
         .expect(1);
-    assert!(refused.stderr.contains("hint: "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("hint: stop the daemon"),
+        "{refused:?}"
+    );
+    let lost = home
+        .alfred(&["query", "x", "--collection", "lost"])
+        .expect(1);
+    let hint = "hint: list them with `alfred store info`";
+    assert!(lost.stderr.contains(hint), "{lost:?}");
+    let info = home.alfred(&["store", "info"]).expect(0).stdout;
+    assert!(info.contains("\ncollection default: 2 documents"), "{info}");
     assert_eq!(daemon.stop(), 0);
     home.alfred(&["store", "restore", "copy.db", "--force"])
         .expect(0);

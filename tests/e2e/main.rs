@@ -9,6 +9,7 @@ mod corpus;
 mod daemon;
 mod disk;
 mod extract;
+mod help;
 mod http;
 mod mistakes;
 mod model_script;

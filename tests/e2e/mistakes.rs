@@ -45,6 +45,24 @@ fn usage_is_exit_2_with_a_hint() {
         "alfred ingest",
     );
     explains(&home.alfred(&["ingest", ""]), 2, "empty argument", "");
+    let root = ["ingest", "x.md", "--root", "/nope"];
+    explains(&home.alfred(&root), 2, "the root /nope", "--root");
+    let batch = ["ingest", "x.md", "--batch", "0"];
+    explains(&home.alfred(&batch), 2, "--batch", "--help");
+    let listen = ["serve", "--check", "--listen", "nowhere"];
+    explains(&home.alfred(&listen), 2, "--listen", "127.0.0.1:8080");
+    let top_k = ["query", "x", "--top-k", "0"];
+    explains(&home.alfred(&top_k), 2, "`top_k`", "--top-k");
+    explains(&home.alfred(&["query", ""]), 2, "`query`", "alfred query '");
+    let filter = ["query", "x", "--filter", "y"];
+    explains(&home.alfred(&filter), 2, "`filter`", "KEY=VALUE");
+    let config = ["query", "x", "--config", "/none"];
+    explains(&home.alfred(&config), 78, "/none", "without --config");
+    let pull = ["model", "pull", "other", "--dir", "models"];
+    explains(&home.alfred(&pull), 1, "all-MiniLM-L6-v2", "--from PATH");
+    let restore = ["store", "restore", "/nope"];
+    explains(&home.alfred(&restore), 1, "/nope", "`alfred store backup`");
+    assert!(!home.path().join("store").exists(), "nothing was made");
     let done = home.alfred(&["query", "   "]);
     assert!(
         done.code == 2 && done.stderr.contains("`query` must be 1 to 8192"),

@@ -81,6 +81,12 @@ fn a_target_that_refuses_is_a_connect_error_each_time() {
     ran.assert_sound(50);
     assert_eq!((ran.code, ran.last_line()), (99, "FAIL"));
     assert_eq!(ran.verdict()["errors_by_kind"]["connect"], 50);
+    assert_eq!(ran.verdict()["errors_by_cause"]["connection refused"], 50);
+    let warning = format!("requests to {url} failed: connection refused\n");
+    assert_eq!(ran.stderr.matches("warning: ").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
+    let told = "causes     connection refused × 50\n";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
     assert!(
         (10_000.0..10_010.0).contains(&p95_ms(&ran.verdict())),
         "a refusal counts as the timeout"
@@ -128,14 +134,24 @@ fn beyond_the_cap_requests_are_shed_and_the_run_is_invalid() {
 #[test]
 fn errors_are_told_apart() {
     let cases = [
-        ("status", Behaviour::Status(500), "status_5xx"),
-        ("denied", Behaviour::Status(404), "status_4xx"),
-        ("moved", Behaviour::Status(301), "status_3xx"),
-        ("reset", Behaviour::Reset, "reset"),
-        ("garbage", Behaviour::Garbage, "protocol"),
+        ("status", Behaviour::Status(500), "status_5xx", "status 500"),
+        ("denied", Behaviour::Status(404), "status_4xx", "status 404"),
+        ("moved", Behaviour::Status(301), "status_3xx", "status 301"),
+        (
+            "reset",
+            Behaviour::Reset,
+            "reset",
+            "the connection was closed before the answer was complete",
+        ),
+        (
+            "garbage",
+            Behaviour::Garbage,
+            "protocol",
+            "the answer is not HTTP/1.1: invalid HTTP version parsed",
+        ),
     ];
     let bench = Bench::new();
-    for (name, behaviour, kind) in cases {
+    for (name, behaviour, kind, cause) in cases {
         let target = TestTarget::start(behaviour);
         let ran = bench.soak(name, &target.url(), "--qps 40 --duration 500ms");
         ran.assert_sound(20);
@@ -146,6 +162,9 @@ fn errors_are_told_apart() {
             "{name}: {}",
             ran.stdout
         );
+        let told = ran.verdict()["errors_by_cause"].clone();
+        assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
+        assert_eq!(told[cause], 20, "{told}");
     }
 }
 
@@ -170,6 +189,7 @@ fn a_target_that_closes_every_connection_costs_no_request() {
     let ran = bench.soak("closing", &target.url(), "--qps 100 --duration 2s");
     ran.assert_sound(200);
     assert_eq!(ran.count("ok"), 200, "{}", ran.stdout);
+    assert!(!ran.stderr.contains("warning: "), "{}", ran.stderr);
     assert_eq!(target.bodies().len(), 200, "nothing is sent twice");
 }
 
@@ -281,6 +301,11 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
             with(&["--qps", "1", "--queries", "none.txt"]),
             2,
             "cannot read the query set none.txt",
+        ),
+        (
+            with(&["--qps", "1", "--queries", "none.txt"]),
+            2,
+            "with --queries FILE; the source tree has",
         ),
         (with(&["--qps", "1"]), 2, "--queries FILE"),
         (with(&["--queries", "queries.txt"]), 2, "--qps 10"),

@@ -106,6 +106,10 @@ impl Ran {
             .map(|n| n.as_u64().unwrap())
             .sum();
         assert_eq!(of_kinds, ends[1], "{kinds}");
+        let causes = self.verdict()["errors_by_cause"].clone();
+        let of_causes = causes.as_object().unwrap().values();
+        let of_causes: u64 = of_causes.map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(of_causes, ends[1], "{causes}");
         assert_folder_agrees(&self.run, &self.verdict());
     }
 }

@@ -18,7 +18,7 @@ pub(in crate::http) fn health() -> Response {
 
 /// Whether a query would be answered now.
 pub(in crate::http) fn ready(app: &App, info: &RequestInfo) -> Response {
-    let missing = app.readiness.missing();
+    let missing = missing(app);
     if missing.is_empty() {
         return reply::json_bytes(StatusCode::OK, r#"{"status":"ready"}"#);
     }
@@ -29,6 +29,17 @@ pub(in crate::http) fn ready(app: &App, info: &RequestInfo) -> Response {
     let detail = format!("not ready: {}", missing.join("; "));
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
     reply::problem(problem, info)
+}
+
+/// What the conditions lack, and what the store says of itself.
+fn missing(app: &App) -> Vec<(&'static str, String)> {
+    let mut missing = app.readiness.missing();
+    if app.cases.repo.health().is_err() {
+        // Where the store is stays in the journal.
+        let reason = "it was deleted or replaced while it was open".to_owned();
+        missing.push(("store", reason));
+    }
+    missing
 }
 
 pub(in crate::http) fn openapi() -> Response {
@@ -48,7 +59,7 @@ async fn handle_status(app: &Arc<App>) -> Handled {
         let mut body = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": uptime_s(&shared),
-            "ready": shared.readiness.missing().is_empty(),
+            "ready": missing(&shared).is_empty(),
             "store": store,
             "embedder": {"model": model.name, "dimensions": model.dimensions},
             "counts": {

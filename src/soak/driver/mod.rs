@@ -8,7 +8,7 @@
 mod requests;
 mod timer;
 
-use super::ledger::{ClosedWindow, Ledger, Plan, Ticket};
+use super::ledger::{ClosedWindow, Ledger, Plan, Start, Ticket};
 use super::monotonic::monotonic_ns;
 use super::queries::Bodies;
 use super::scenario::Scenario;
@@ -153,6 +153,18 @@ impl Driver {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.ledger().in_flight()
+    }
+
+    /// How requests have ended so far, those of the warm-up included.
+    #[must_use]
+    pub fn start_so_far(&self) -> Start {
+        self.shared.ledger().start().clone()
+    }
+
+    /// How long has passed since the start of the warm-up.
+    #[must_use]
+    pub fn running_ns(&self) -> u64 {
+        self.shared.now_ns()
     }
 
     /// How long the oldest request in flight has been due.

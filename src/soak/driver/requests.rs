@@ -2,11 +2,13 @@
 
 use super::{Admitted, Shared};
 use crate::client::{BodyLimits, ClientError, Connection, Reply, Sent, Target};
+use crate::soak::causes::{self, Cause};
 use crate::soak::ledger::Ticket;
 use crate::soak::queries::Bodies;
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::StatusRange;
 use crate::soak::tally::{ErrorKind, Outcome};
+use crate::soak::units::show_duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
@@ -136,8 +138,11 @@ impl Sender {
         let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
         let outcome = match answer {
             Ok(Ok(reply)) => self.outcome(&reply),
-            Ok(Err(error)) => Outcome::Error(kind_of(&error)),
-            Err(_) => Outcome::Error(ErrorKind::Timeout),
+            Ok(Err(error)) => Outcome::Error(kind_of(&error), cause_of(&error)),
+            Err(_) => Outcome::Error(
+                ErrorKind::Timeout,
+                format!("no answer within {}", show_duration(self.timeout)).into(),
+            ),
         };
         let now_ns = self.shared.now_ns();
         self.shared.ledger().ended(ticket, sent_ns, now_ns, outcome);
@@ -194,7 +199,10 @@ impl Sender {
     fn outcome(&self, reply: &Reply) -> Outcome {
         let status = reply.status.as_u16();
         if !self.expected.iter().any(|range| range.contains(status)) {
-            return Outcome::Error(ErrorKind::of_status(status));
+            return Outcome::Error(
+                ErrorKind::of_status(status),
+                format!("status {status}").into(),
+            );
         }
         Outcome::Ok {
             cached: self.probe.cached(reply),
@@ -210,6 +218,17 @@ fn kind_of(error: &ClientError) -> ErrorKind {
         ClientError::Reset { .. } => ErrorKind::Reset,
         ClientError::Protocol { .. } | ClientError::Request { .. } => ErrorKind::Protocol,
         ClientError::TooLarge { .. } => ErrorKind::BodyTooLarge,
+    }
+}
+
+/// The cause in words that are the same for every request that failed so.
+fn cause_of(error: &ClientError) -> Cause {
+    match error {
+        ClientError::Connect { source, .. } | ClientError::Local { source } => {
+            causes::of_system(source)
+        }
+        ClientError::Protocol { source } => format!("{error}: {source}").into(),
+        other => other.to_string().into(),
     }
 }
 

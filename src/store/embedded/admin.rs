@@ -7,7 +7,7 @@ use super::fault::{Fault, Location};
 use super::prepare::text_terms;
 use super::snapshot::{read_model, read_vector};
 use super::{file_in, lock, read, schema, write};
-use crate::domain::Chunk;
+use crate::domain::{Chunk, CollectionInfo};
 use crate::store::{StoreError, StoreInfo};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -59,7 +59,20 @@ pub(super) fn info(connection: &Connection, location: &Location) -> Result<Store
 /// When there is no store in the folder, or it cannot be read.
 pub fn store_info(folder: &Path) -> Result<StoreInfo, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
-    info(&connection, &location).map_err(location.explain("counting"))
+    let read = info(&connection, &location).map_err(location.explain("counting"))?;
+    location.access().still_holds(&location)?;
+    Ok(read)
+}
+
+/// The collections with their counts.
+///
+/// # Errors
+/// When there is no store in the folder, or it cannot be read.
+pub fn collections(folder: &Path) -> Result<Vec<CollectionInfo>, StoreError> {
+    let (connection, location) = open_existing(&file_in(folder))?;
+    let read = read::collections(&connection).map_err(location.explain("listing collections"))?;
+    location.access().still_holds(&location)?;
+    Ok(read)
 }
 
 /// Looks at everything in the store; reads it once from beginning to end.
@@ -68,7 +81,9 @@ pub fn store_info(folder: &Path) -> Result<StoreInfo, StoreError> {
 /// When there is no store in the folder, or it cannot be read at all.
 pub fn check(folder: &Path) -> Result<CheckReport, StoreError> {
     let (connection, location) = open_existing(&file_in(folder))?;
-    check_file(&connection).map_err(location.explain("checking it"))
+    let read = check_file(&connection).map_err(location.explain("checking it"))?;
+    location.access().still_holds(&location)?;
+    Ok(read)
 }
 
 fn check_file(connection: &Connection) -> Result<CheckReport, Fault> {
@@ -276,6 +291,7 @@ pub fn backup(folder: &Path, target: &Path, overwrite: bool) -> Result<u64, Stor
     })?;
     // A copy of a damaged store must not take the place of the last good one.
     check_copy(location.path(), part.path())?;
+    location.access().still_holds(&location)?;
     let bytes = sync_file(part.path()).map_err(|error| not_writable(target, &error))?;
     let placed = if overwrite {
         part.persist(target).map_err(|failed| failed.error)
@@ -329,6 +345,11 @@ fn check_backup_target(
 /// has the store open, [`StoreError::Open`] when there is a store already and `overwrite` is
 /// false.
 pub fn restore(file: &Path, folder: &Path, overwrite: bool) -> Result<CheckReport, StoreError> {
+    // Before anything is made: a mistyped name leaves nothing behind.
+    File::open(file).map_err(|error| StoreError::Open {
+        path: file.to_owned(),
+        problem: error.to_string(),
+    })?;
     lock::prepare_folder(folder)?;
     let _lock = lock::ExclusiveLock::take(folder)?;
     let target = file_in(folder);
@@ -395,11 +416,9 @@ fn copy_database(from: &Connection, to: &Path) -> Result<(), Fault> {
 }
 
 fn open_existing(file: &Path) -> Result<(Connection, Location), StoreError> {
-    let location = Location::new(file);
-    if !file.exists() {
-        return Err(location.cannot_open("there is no store"));
-    }
-    let connection = open_file(file, &location)?;
+    let location = Location::for_reading(file)?;
+    let connection = schema::connect_reader(&location).map_err(location.explain("opening it"))?;
+    refuse_empty(&connection, &location)?;
     Ok((connection, location))
 }
 
@@ -407,9 +426,14 @@ fn open_existing(file: &Path) -> Result<(Connection, Location), StoreError> {
 fn open_file(file: &Path, location: &Location) -> Result<Connection, StoreError> {
     let connection =
         schema::connect(file, OpenFlags::empty()).map_err(location.explain("opening it"))?;
-    match schema::version_of(&connection, location)? {
+    refuse_empty(&connection, location)?;
+    Ok(connection)
+}
+
+fn refuse_empty(connection: &Connection, location: &Location) -> Result<(), StoreError> {
+    match schema::version_of(connection, location)? {
         0 => Err(location.damaged("it is empty")),
-        _ => Ok(connection),
+        _ => Ok(()),
     }
 }
 
@@ -448,7 +472,8 @@ fn not_writable(path: &Path, error: &std::io::Error) -> StoreError {
     }
 }
 
-fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
+/// The file beside the store's, as its log.
+pub(super) fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()

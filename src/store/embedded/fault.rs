@@ -1,5 +1,6 @@
 //! What goes wrong inside, and how it is told outside.
 
+use super::access::Access;
 use crate::store::StoreError;
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
@@ -28,21 +29,38 @@ impl From<StoreError> for Fault {
     }
 }
 
-/// Where the store is, for messages.
+/// Where the store is, for messages, and how it may be opened.
 #[derive(Clone, Debug)]
-pub(super) struct Location(PathBuf);
+pub(super) struct Location {
+    file: PathBuf,
+    access: Access,
+}
 
 impl Location {
     pub(super) fn new(file: &Path) -> Self {
-        Self(file.to_owned())
+        Self {
+            file: file.to_owned(),
+            access: Access::Write,
+        }
+    }
+
+    /// With the most that this process may do there.
+    pub(super) fn for_reading(file: &Path) -> Result<Self, StoreError> {
+        let location = Self::new(file);
+        let access = Access::of(&location)?;
+        Ok(Self { access, ..location })
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.access
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.file
     }
 
     pub(super) fn text(&self) -> String {
-        self.0.display().to_string()
+        self.file.display().to_string()
     }
 
     /// Turns a fault into an error that says where it happened and, where that helps, while doing
@@ -68,7 +86,7 @@ impl Location {
 
     pub(super) fn cannot_open(&self, problem: impl Into<String>) -> StoreError {
         StoreError::Open {
-            path: self.0.clone(),
+            path: self.file.clone(),
             problem: problem.into(),
         }
     }

@@ -13,8 +13,19 @@ pub(super) struct SharedLock {
 }
 
 impl SharedLock {
+    /// For who may only read the folder: the lock's file may be absent, and is not made.
+    pub(super) fn take_if_there(folder: &Path) -> Result<Option<Self>, StoreError> {
+        match File::open(folder.join(FILE_NAME)) {
+            Ok(file) => Self::lock(folder, file).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
     pub(super) fn take(folder: &Path) -> Result<Self, StoreError> {
-        let file = open(folder)?;
+        Self::lock(folder, open(folder)?)
+    }
+
+    fn lock(folder: &Path, file: File) -> Result<Self, StoreError> {
         let taken = file.try_lock_shared();
         taken.map_err(|error| refused(folder, &error, "a backup is being restored into it"))?;
         Ok(Self { _file: file })

@@ -7,6 +7,7 @@
 //! Reading order: `schema` (the file), `write`, `read`, `snapshot` (memory that follows the file),
 //! `index` (vectors), `text`, `filter`, `search`, `admin`.
 
+mod access;
 pub mod admin;
 mod fault;
 mod filter;
@@ -14,6 +15,7 @@ mod index;
 mod lock;
 mod pool;
 mod prepare;
+mod presence;
 mod read;
 mod schema;
 mod search;
@@ -27,10 +29,12 @@ use crate::domain::{
     StoredDocument, Upserted,
 };
 use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, StoreInfo};
+use access::Access;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use fault::{Fault, Location};
 use filter::FilterCache;
 use pool::ReaderPool;
+use presence::Presence;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use snapshot::{Follower, read_model};
 use std::path::{Path, PathBuf};
@@ -50,15 +54,17 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 /// The embedded store. Cheap to share behind an `Arc`.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    writer: Mutex<Connection>,
+    /// `None` where the store may only be read.
+    writer: Mutex<Option<Connection>>,
     clock: Arc<dyn Clock>,
     follower: Option<(Sender<()>, JoinHandle<()>)>,
-    _lock: lock::SharedLock,
+    _lock: Option<lock::SharedLock>,
 }
 
 /// What searches and the following thread share.
 struct Shared {
     location: Location,
+    presence: Presence,
     follower: Follower,
     pool: ReaderPool,
     filters: FilterCache,
@@ -76,12 +82,38 @@ impl EmbeddedStore {
         lock::prepare_folder(folder)?;
         let lock = lock::SharedLock::take(folder)?;
         let writer = schema::open_and_migrate(&location)?;
+        Self::assemble(location, Some(writer), Some(lock), clock)
+    }
+
+    /// Opens a store that is there, to write where that is allowed, else to read: every write is
+    /// then refused. Meant for a question or two, since what others write may go unseen.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`]; [`StoreError::Open`] when it may not be read, or was written by
+    /// an older alfred and may not be written.
+    pub fn open_for_reading(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let location = Location::for_reading(&file_in(folder))?;
+        if location.access() == Access::Write {
+            return Self::open(folder, clock);
+        }
+        schema::check_reader(&location)?;
+        let lock = lock::SharedLock::take_if_there(folder)?;
+        Self::assemble(location, None, lock, clock)
+    }
+
+    fn assemble(
+        location: Location,
+        writer: Option<Connection>,
+        lock: Option<lock::SharedLock>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         let explain = location.explain("reading its vectors");
         let shared = Arc::new(Shared {
             follower: Follower::open(&location).map_err(explain)?,
             pool: ReaderPool::new(location.clone()),
             filters: FilterCache::new(),
             text: TextSearch::new(),
+            presence: Presence::of(location.path())?,
             location,
         });
         let follower = follow(&shared)?;
@@ -95,18 +127,23 @@ impl EmbeddedStore {
     }
 
     /// Runs `work` in one write transaction; what it wrote is synced, and seen by searches of this
-    /// process, when this returns.
+    /// process, when this returns. A file that is no longer at its path is refused before anything
+    /// is done, and again after the commit: only then is it sure where the commit went.
     fn write<T>(
         &self,
         action: &'static str,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let presence = &self.shared.presence;
         let result = (|| {
+            let writer = writer.as_mut().ok_or_else(|| self.read_only())?;
+            presence.look()?;
             let mut transaction =
                 writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&mut transaction)?;
             transaction.commit()?;
+            presence.look()?;
             Ok(result)
         })();
         drop(writer);
@@ -114,6 +151,13 @@ impl EmbeddedStore {
         // It is on disk; that reading it back failed is no reason to call it not stored.
         self.shared.refresh_or_warn();
         Ok(result)
+    }
+
+    fn read_only(&self) -> StoreError {
+        StoreError::NotWritable {
+            location: self.shared.location.text(),
+            problem: "this user or the medium allows reading only".to_owned(),
+        }
     }
 
     fn read<T>(
@@ -141,10 +185,12 @@ impl Shared {
     }
 }
 
-/// Whether there is a store in `folder`.
+/// Whether there is a store in `folder`, or may be: one that cannot be seen is not absent.
 #[must_use]
 pub fn exists(folder: &Path) -> bool {
-    file_in(folder).exists()
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let looked = std::fs::metadata(file_in(folder));
+    !looked.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 /// Where the store's file is in its folder.
@@ -160,7 +206,10 @@ fn follow(shared: &Arc<Shared>) -> Result<(Sender<()>, JoinHandle<()>), StoreErr
         .name("store-follower".to_owned())
         .spawn(move || {
             while stopped.recv_timeout(FOLLOW_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                followed.refresh_or_warn();
+                // It is told once, when it is found; writes and readiness say it again.
+                if followed.presence.look().is_ok() {
+                    followed.refresh_or_warn();
+                }
             }
         })
         .map_err(|error| StoreError::Failed {
@@ -248,6 +297,10 @@ impl EmbeddingRepo for EmbeddedStore {
         self.write("deleting a collection", |transaction| {
             write::delete_collection(transaction, name)
         })
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.shared.presence.last_seen()
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {

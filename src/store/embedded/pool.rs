@@ -5,7 +5,7 @@
 
 use super::fault::{Fault, Location};
 use super::schema;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Connections that stay open while nobody reads.
@@ -32,10 +32,11 @@ impl ReaderPool {
         let taken = self.idle().pop();
         let connection = match taken {
             Some(connection) => connection,
-            None => schema::connect(self.location.path(), OpenFlags::empty())?,
+            None => schema::connect_reader(&self.location)?,
         };
         connection.prepare_cached("BEGIN")?.execute([])?;
         let result = read(&connection);
+        self.location.access().still_holds(&self.location)?;
         // A connection whose transaction cannot be ended is dropped, not kept.
         let ended = connection
             .prepare_cached("COMMIT")

@@ -9,10 +9,13 @@
 //! Each collection has its text index, `fts_<collection id>`: contentless FTS5 whose rowid is the
 //! chunk id, fed with the terms of [`crate::terms`].
 
+use super::access::Access;
 use super::fault::{BUSY_TIMEOUT_S, Fault, Location};
 use crate::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,14 +68,50 @@ pub(super) fn connect(path: &Path, create: OpenFlags) -> Result<Connection, Faul
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// A connection for reading, as the location allows.
+pub(super) fn connect_reader(location: &Location) -> Result<Connection, Fault> {
+    let unchanging = match location.access() {
+        Access::Write => return connect(location.path(), OpenFlags::empty()),
+        Access::ReadWithLog => "",
+        Access::ReadUnchanging => "&immutable=1",
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let path = std::path::absolute(location.path()).unwrap_or_else(|_| location.path().to_owned());
+    let uri = format!("file:{}?mode=ro{unchanging}", escaped(&path));
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.busy_timeout(Duration::from_secs(BUSY_TIMEOUT_S))?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// A path as it stands in a URI.
+fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+fn tune(connection: &Connection) -> Result<(), Fault> {
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // Savepoints and sorts in memory: both are small, and /tmp may be read-only.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)?;
     // Else SQLite, built with STAT4, plans a statement anew each time a value is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
+    Ok(())
 }
 
 /// The schema version, 0 for a new file.
@@ -103,6 +142,19 @@ pub(super) fn version_of(connection: &Connection, location: &Location) -> Result
         return Err(location.cannot_open(problem));
     }
     Ok(version)
+}
+
+/// Refuses a store that only a migration would make readable.
+pub(super) fn check_reader(location: &Location) -> Result<(), StoreError> {
+    let connection = connect_reader(location).map_err(location.explain("opening it"))?;
+    match version_of(&connection, location)? {
+        SCHEMA_VERSION => Ok(()),
+        0 => Err(location.damaged("it is empty")),
+        version => Err(location.cannot_open(format!(
+            "it may only be read, and its schema has version {version}: a process that may write \
+             must bring it to version {SCHEMA_VERSION} first"
+        ))),
+    }
 }
 
 fn migrate(connection: &mut Connection, seen: u32) -> Result<(), Fault> {

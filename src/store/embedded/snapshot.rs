@@ -9,7 +9,7 @@ use super::index::CollectionIndex;
 use super::index::block::RowIds;
 use super::schema;
 use crate::domain::{CollectionName, ModelId};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -53,7 +53,7 @@ struct Reader {
 impl Follower {
     /// Reads the whole store.
     pub(super) fn open(location: &Location) -> Result<Self, Fault> {
-        let connection = schema::connect(location.path(), OpenFlags::empty())?;
+        let connection = schema::connect_reader(location)?;
         let follower = Self {
             current: RwLock::default(),
             reader: Mutex::new(Reader {
