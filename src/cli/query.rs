@@ -8,8 +8,9 @@ use crate::search::SearchError;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
-/// Width that excerpts are wrapped to.
+/// Width that excerpts, and on a terminal answers, are wrapped to.
 const WIDTH: usize = 92;
 /// Lines of an excerpt that are shown.
 const EXCERPT_LINES: usize = 3;
@@ -105,7 +106,7 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
     if context.json {
         output::print_json(&reply)
     } else {
-        output::print(&render(&reply))
+        output::print(&render(&reply, std::io::stdout().is_terminal()))
     }
 }
 
@@ -176,17 +177,22 @@ fn body(query: &Query) -> Value {
 }
 
 /// The reply for a person: the answer, then each citation with the beginning of its excerpt.
-fn render(reply: &Value) -> String {
+fn render(reply: &Value, wrapped: bool) -> String {
     let mut text = String::new();
-    if let Some(answer) = reply["answer"].as_str().filter(|answer| !answer.is_empty()) {
-        let _ = writeln!(text, "{answer}\n");
-    }
     let citations = reply["citations"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
-    if citations.is_empty() {
-        text.push_str("nothing found\n");
+    match reply["answer"].as_str() {
+        _ if citations.is_empty() => text.push_str("nothing found\n"),
+        Some("") => text.push_str("nothing found that answers this; what is nearest:\n\n"),
+        Some(answer) if wrapped => {
+            let _ = writeln!(text, "{}\n", wrap_answer(answer));
+        }
+        Some(answer) => {
+            let _ = writeln!(text, "{answer}\n");
+        }
+        None => {}
     }
     for (index, citation) in citations.iter().enumerate() {
         let field = |key: &str| citation[key].as_str().unwrap_or_default();
@@ -218,29 +224,74 @@ fn render(reply: &Value) -> String {
     text
 }
 
+/// An answer wrapped at words, listings left as they are.
+fn wrap_answer(answer: &str) -> String {
+    let lines = answer.lines().flat_map(|line| {
+        if line.starts_with("    ") || line.is_empty() {
+            vec![line.to_owned()]
+        } else {
+            wrap(line)
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The first lines of an excerpt, wrapped at words.
 fn beginning(excerpt: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in excerpt.split_whitespace() {
-        let is_full = |line: &String| line.chars().count() + word.chars().count() >= WIDTH;
-        if lines
-            .last()
-            .is_some_and(|line| !line.is_empty() && is_full(line))
-        {
-            if lines.len() == EXCERPT_LINES {
-                if let Some(last) = lines.last_mut() {
-                    last.push('…');
-                }
-                return lines;
-            }
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
+    let mut lines = wrap(excerpt);
+    if lines.len() > EXCERPT_LINES {
+        lines.truncate(EXCERPT_LINES);
+        if let Some(last) = lines.last_mut() {
+            last.push('…');
         }
     }
     lines
+}
+
+/// The words in lines of at most [`WIDTH`] characters, or one word where that is longer.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + word.chars().count() >= WIDTH {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_wrapped_at_words_and_listings_left_alone() {
+        let sentence = "word ".repeat(40);
+        let listing = format!("    {}", "x".repeat(120));
+        let wrapped = wrap_answer(&format!("{sentence}\n\n{listing}\n\n[^1]"));
+        let lines: Vec<&str> = wrapped.lines().collect();
+        assert!(lines[0].ends_with("word") && lines[0].len() <= WIDTH);
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("word")).count(),
+            3
+        );
+        assert_eq!(lines[3..], ["", &listing, "", "[^1]"]);
+    }
+
+    #[test]
+    fn an_empty_answer_says_so() {
+        let citation = json!({"source": "a.md", "title": "A", "score": 0.5, "excerpt": "text"});
+        let shown = render(&json!({"answer": "", "citations": [citation]}), false);
+        assert!(
+            shown.starts_with("nothing found that answers this"),
+            "{shown}"
+        );
+        let shown = render(&json!({"answer": "", "citations": []}), false);
+        assert!(shown.starts_with("nothing found\n"), "{shown}");
+    }
 }

@@ -13,7 +13,6 @@ fn options() -> Options {
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_GFM
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
@@ -132,6 +131,7 @@ impl Reader<'_> {
 
     fn end_heading(&mut self, level: u8) {
         let text = one_line(&self.heading.take().unwrap_or_default());
+        let text = without_attributes(&text);
         if text.is_empty() {
             return;
         }
@@ -255,6 +255,18 @@ fn front_matter_title(source: &str) -> Option<String> {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A heading without the anchor or class at its end (`{#anchor}`, `{.class}`). Other braces, as in
+/// `/v1/documents/{id}`, are text.
+fn without_attributes(heading: &str) -> String {
+    let attributes = heading
+        .strip_suffix('}')
+        .and_then(|rest| rest.rsplit_once('{'))
+        .filter(|(_, inside)| inside.trim_start().starts_with(['#', '.']));
+    attributes
+        .map_or(heading, |(before, _)| before.trim_end())
+        .to_owned()
 }
 
 #[cfg(test)]

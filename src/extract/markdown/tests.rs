@@ -104,3 +104,17 @@ fn the_title_comes_from_front_matter_then_from_the_first_top_heading() {
 fn an_open_fence_reaches_to_the_end() {
     assert_eq!(blocks("```\na\n\nb"), owned(&[(Code, "```\na\n\nb")]));
 }
+
+#[test]
+fn headings_lose_their_anchors_and_keep_their_braces() {
+    let source = "# Set up {#setup}\n\n## Notes { #n .wide }\n\n## `DELETE /v1/documents/{id}`\n\n## Set {a, b}\n";
+    assert_eq!(
+        blocks(source),
+        owned(&[
+            (Heading(1), "Set up"),
+            (Heading(2), "Notes"),
+            (Heading(2), "DELETE /v1/documents/{id}"),
+            (Heading(2), "Set {a, b}"),
+        ])
+    );
+}
