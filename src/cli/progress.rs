@@ -3,7 +3,7 @@
 use super::output;
 use crate::clock::{Clock as _, SystemClock};
 use crate::ingest::files::FoundFile;
-use crate::ingest::pipeline::Event;
+use crate::ingest::pipeline::{Event, MAX_FILE_BYTES};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -111,10 +111,14 @@ struct Work {
 
 impl Work {
     fn of(files: &[FoundFile]) -> Self {
-        // A file without bytes is some work too.
+        // A file without bytes is some work too; one too large to be read is hardly any.
+        let work = |file: &FoundFile| {
+            let bytes = Some(file.bytes).filter(|bytes| *bytes <= MAX_FILE_BYTES);
+            bytes.unwrap_or(0).max(1)
+        };
         let sizes: HashMap<String, u64> = files
             .iter()
-            .map(|file| (file.source.to_string(), file.bytes.max(1)))
+            .map(|file| (file.source.to_string(), work(file)))
             .collect();
         let total_bytes = sizes.values().sum();
         Self {

@@ -182,7 +182,7 @@ impl Walk<'_> {
         // What exists under that very name is meant, even when the name has glob characters.
         if path.is_dir() {
             let folder = self.source_of(&path, argument)?;
-            self.found.coverage.folders.push(folder);
+            self.found.coverage.folders.extend(folder);
             self.walk(&path, None);
         } else if path.exists() {
             self.found.coverage.has_plain_files = true;
@@ -282,7 +282,10 @@ impl Walk<'_> {
     }
 
     fn keep(&mut self, path: &Path, argument: &str, named: bool) -> Result<(), FilesError> {
-        let text = self.source_of(path, argument)?;
+        let Some(text) = self.source_of(path, argument)? else {
+            self.problem(path, "its name is not UTF-8; rename it".to_owned());
+            return Ok(());
+        };
         let format = Format::of_source(&text);
         if format.is_none() && !named {
             self.found.skipped.count(path);
@@ -293,6 +296,15 @@ impl Walk<'_> {
             return Ok(());
         }
         match SourceName::new(&text) {
+            Ok(_)
+                if self
+                    .by_source
+                    .get(&text)
+                    .is_some_and(|other| other.path != path) =>
+            {
+                let problem = format!("another file is known as {text} already; rename one");
+                self.problem(path, problem);
+            }
             Ok(source) => {
                 let file = FoundFile {
                     path: path.to_owned(),
@@ -307,14 +319,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn source_of(&self, path: &Path, argument: &str) -> Result<String, FilesError> {
+    /// What a file is known by; `None` when its name is not UTF-8: two such names may look the same.
+    fn source_of(&self, path: &Path, argument: &str) -> Result<Option<String>, FilesError> {
         let relative = path
             .strip_prefix(&self.root)
             .map_err(|_| FilesError::OutsideRoot {
                 path: argument.to_owned(),
                 root: self.root.display().to_string(),
             })?;
-        Ok(relative.to_string_lossy().replace('\\', "/"))
+        Ok(relative.to_str().map(|text| text.replace('\\', "/")))
     }
 }
 
@@ -375,6 +388,24 @@ mod tests {
         );
         let all = ["docs/a.md", "docs/c.pdf", "docs/deep/er/b.md"];
         assert_eq!(sources(folder.path(), &["docs", "docs/*.md"]), all);
+    }
+
+    #[test]
+    fn names_that_would_look_the_same_are_problems() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = corpus();
+        let names: [&[u8]; 4] = [b"x\xfe.md", b"x\xff.md", b"d\\a.md", b"d/a.md"];
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        for name in names {
+            let name = std::ffi::OsStr::from_bytes(name);
+            std::fs::write(folder.path().join(name), "text").unwrap();
+        }
+        let found = find(&[".".to_owned()], Path::new("."), folder.path()).unwrap();
+        let problems: Vec<&str> = found.problems.iter().map(|(_, p)| p.as_str()).collect();
+        let count = |part| problems.iter().filter(|p| p.contains(part)).count();
+        assert_eq!(count("not UTF-8"), 2, "{problems:?}");
+        assert_eq!(count("known as d/a.md"), 1, "{problems:?}");
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 
     #[test]

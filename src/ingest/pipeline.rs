@@ -201,7 +201,13 @@ fn store_all<S: Sink>(
                     chunks,
                 });
             }
-            Work::Ready(ready) => waiting.push(ready),
+            Work::Ready(ready) => {
+                // A large document takes long: those before it need not wait for it.
+                if !waiting.is_empty() && sink.is_enough(std::slice::from_ref(&ready)) {
+                    sink.store(std::mem::take(&mut waiting), report)?;
+                }
+                waiting.push(ready);
+            }
         }
         if sink.is_enough(&waiting) {
             sink.store(std::mem::take(&mut waiting), report)?;

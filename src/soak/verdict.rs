@@ -34,7 +34,7 @@ pub enum End {
     Planned,
     /// With the window in which the first interrupt came.
     Stopped,
-    /// At once, on a second interrupt.
+    /// At once, on a second interrupt (SIGINT), or on SIGTERM or SIGHUP.
     Aborted,
 }
 
@@ -126,7 +126,9 @@ fn invalid_reasons(evidence: &Evidence<'_>) -> Vec<String> {
     let counts = &evidence.tally.counts;
     let mut reasons = Vec::new();
     if evidence.end == End::Aborted {
-        reasons.push("the run was aborted by a second interrupt".to_owned());
+        reasons.push(
+            "the run was aborted by a signal (SIGTERM, SIGHUP or a second SIGINT)".to_owned(),
+        );
     }
     if counts.due == 0 {
         reasons.push("nothing was measured: no request was due".to_owned());

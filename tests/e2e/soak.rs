@@ -153,9 +153,13 @@ fn errors_are_told_apart() {
     let bench = Bench::new();
     for (name, behaviour, kind, cause) in cases {
         let target = TestTarget::start(behaviour);
-        let ran = bench.soak(name, &target.url(), "--qps 40 --duration 500ms");
+        let ran = bench.soak(
+            name,
+            &target.url(),
+            "--qps 40 --duration 500ms --threshold p95<5s --threshold error_rate<1%",
+        );
         ran.assert_sound(20);
-        assert_eq!(ran.code, 99, "{name}");
+        assert_eq!(ran.code, 99, "{name}: {}", ran.stdout);
         assert_eq!(
             ran.verdict()["errors_by_kind"][kind],
             20,
