@@ -1,6 +1,6 @@
 //! Fills an embedded store with given vectors, for `perf/bench/http_vs_chroma.sh`.
 //!
-//!     cargo run --release --example store_fill -- FOLDER VECTORS.f32
+//!     cargo run --release --example store_fill -- FOLDER VECTORS.f32 [BATCH]
 //!
 //! FOLDER must not exist. VECTORS.f32 holds little-endian f32, 384 a vector. They are recorded as
 //! the local model's, one document of one chunk each, sources `0.md`, `1.md`, … Prints one line of

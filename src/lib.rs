@@ -15,6 +15,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod counted;
 pub mod domain;
 pub mod embed;
 pub mod extract;

@@ -14,8 +14,8 @@ use std::time::Duration;
 ///
 /// Measured with all-MiniLM-L6-v2 on this project's manual: the nearest chunk of questions about
 /// other things, and of rows of letters, had 0.28 at most, that of paraphrases of what is there
-/// 0.32 at least but for one of 0.27, which gets no answer. Another model may need another figure; one whose cosines are all high merely
-/// gets an answer always.
+/// 0.32 at least but for one of 0.27, which gets no answer. Another model may need another figure;
+/// one whose cosines are all high merely gets an answer always.
 const MIN_COSINE_WITHOUT_WORDS: f32 = 0.3;
 /// Least cosine of an answer that has half of the question's words or fewer: "capital" in "What is
 /// the capital of France?" stands in a manual too.

@@ -17,7 +17,8 @@ const MAX_PASSAGE_CHARS: usize = 600;
 /// Most lines of a listing.
 const MAX_CODE_LINES: usize = 8;
 
-/// The answer: `chosen` in their order, each with its footnote.
+/// The answer: `chosen` in their order, each with its footnote. A listing shares that of what it
+/// follows, when both are of the same citation.
 pub(super) fn render(
     passages: &Passages<'_>,
     chosen: &[&Passage<'_>],
@@ -26,6 +27,8 @@ pub(super) fn render(
 ) -> String {
     let mut text = String::new();
     let mut after_block = false;
+    // The citation whose footnote stands last.
+    let mut noted = None;
     for (at, passage) in chosen.iter().enumerate() {
         let is_markdown = sources[passage.citation].is_markdown;
         let raw = passage.unit.text;
@@ -60,7 +63,10 @@ pub(super) fn render(
                 next.citation == passage.citation && next.order == passage.order + 1
             });
         after_block = is_block;
-        if !shares {
+        if shares {
+            noted = None;
+        } else if !(is_block && noted == Some(passage.citation)) {
+            noted = Some(passage.citation);
             let space = if is_block { "\n\n" } else { " " };
             let _ = write!(text, "{space}[^{}]", passage.citation + 1);
         }

@@ -129,6 +129,12 @@ fn a_listing_is_quoted_in_whole_lines_without_its_fence() {
         answer("how do I feed the otter", two),
         "Feed the otter so:\n\n    otter wake\n      otter feed\n\n[^1]"
     );
+    // A listing that nothing announces shares the footnote of what it follows.
+    let text = "Feed the otter each day.\n\n```\notter wake\notter feed\n```\n";
+    assert_eq!(
+        answer("feed otter", text),
+        "Feed the otter each day. [^1]\n\n    otter wake\n    otter feed"
+    );
     let lines: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
     let long = format!(
         "Feed it:\n\n```\n{}\nfeed otter\nlast\n```",

@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::remote::DaemonSink;
 use super::{Context, Outcome, output, wiring};
 use crate::config::Config;
+use crate::counted::commonest;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::failure::Failure;
 use crate::ingest::files::{self, FilesError, Found, Skipped};
@@ -130,7 +131,10 @@ impl Summary {
             let _ = write!(text, " ({rate:.1} chunks/s)");
         }
         if self.skipped_other_formats > 0 {
-            let endings = self.skipped_by_ending.show(ENDINGS_SHOWN);
+            let endings = self.skipped_by_ending.by_name();
+            let endings = commonest(endings, ENDINGS_SHOWN, |ending, count| {
+                format!("{ending} {count}")
+            });
             let _ = write!(text, "; {} skipped: {endings}", self.skipped_other_formats);
         }
         text

@@ -1,5 +1,6 @@
 //! Paths, folders and globs to a list of files, each with the source it is known by.
 
+use crate::counted::Counted;
 use crate::domain::SourceName;
 use crate::extract::Format;
 use globset::{GlobBuilder, GlobMatcher};
@@ -35,50 +36,13 @@ pub struct Found {
 }
 
 /// Files that were left out because of their ending, counted by it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(transparent)]
-pub struct Skipped(BTreeMap<String, u64>);
+pub type Skipped = Counted<50>;
 
-impl Skipped {
-    /// Endings that are counted apart.
-    const MAX_ENDINGS: usize = 50;
-
-    /// How many there are.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.0.values().sum()
-    }
-
-    /// The commonest endings first, at most `most`: `.png 10, .zip 2`.
-    #[must_use]
-    pub fn show(&self, most: usize) -> String {
-        let mut endings: Vec<(&String, &u64)> = self.0.iter().collect();
-        endings.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        let mut shown: Vec<String> = endings
-            .iter()
-            .take(most)
-            .map(|(ending, count)| format!("{ending} {count}"))
-            .collect();
-        let rest: u64 = endings.iter().skip(most).map(|(_, count)| **count).sum();
-        if rest > 0 {
-            shown.push(format!("others {rest}"));
-        }
-        shown.join(", ")
-    }
-
-    fn count(&mut self, path: &Path) {
-        let ending = path.extension().map_or_else(
-            || "no ending".to_owned(),
-            |ending| format!(".{}", ending.to_string_lossy().to_ascii_lowercase()),
-        );
-        let has_room = self.0.len() < Self::MAX_ENDINGS || self.0.contains_key(&ending);
-        let name = if has_room {
-            ending
-        } else {
-            "others".to_owned()
-        };
-        *self.0.entry(name).or_default() += 1;
-    }
+fn ending(path: &Path) -> String {
+    path.extension().map_or_else(
+        || "no ending".to_owned(),
+        |ending| format!(".{}", ending.to_string_lossy().to_ascii_lowercase()),
+    )
 }
 
 /// Which sources the arguments cover, whether or not a file is still there.
@@ -288,7 +252,7 @@ impl Walk<'_> {
         };
         let format = Format::of_source(&text);
         if format.is_none() && !named {
-            self.found.skipped.count(path);
+            self.found.skipped.count(&ending(path), 1);
             return Ok(());
         }
         if self.leads_outside(path) {
@@ -416,9 +380,9 @@ mod tests {
         }
         let found = find(&[".".to_owned()], Path::new("."), folder.path()).unwrap();
         assert_eq!(found.skipped.total(), 5);
-        let shown = found.skipped.show(10);
-        assert_eq!(shown, ".png 2, .bin 1, .zip 1, no ending 1");
-        assert_eq!(found.skipped.show(1), ".png 2, others 3");
+        let by_ending = found.skipped.by_name();
+        let counts = [".png", ".zip", "no ending"].map(|ending| by_ending[ending]);
+        assert_eq!(counts, [2, 1, 1], "{by_ending:?}");
         let named = find(&["c.zip".to_owned()], Path::new("."), folder.path()).unwrap();
         assert_eq!((named.skipped.total(), named.files[0].bytes), (0, 4));
     }

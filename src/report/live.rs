@@ -2,6 +2,7 @@
 //! Both on stderr; stdout is for the report.
 
 use super::text::Palette;
+use crate::soak::driver::Interrupt;
 use crate::soak::driver::Phase;
 use crate::soak::latency::{Percentiles, Series};
 use crate::soak::record::{RunRecord, WindowRecord};
@@ -10,6 +11,7 @@ use crate::soak::threshold::Threshold;
 use crate::soak::units::{nanoseconds, show_count, show_latency_us};
 use crate::soak::{Failing, Progress, Watch};
 use console::Term;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -103,8 +105,8 @@ impl Watch for Screen {
         self.say_above(&failing_text(failing));
     }
 
-    fn interrupted(&mut self, times: u8) {
-        self.say_above(interrupt_text(times));
+    fn interrupted(&mut self, interrupt: Interrupt) {
+        self.say_above(&interrupt_text(interrupt));
     }
 }
 
@@ -222,8 +224,8 @@ impl Watch for Lines {
         self.say(&failing_text(failing));
     }
 
-    fn interrupted(&mut self, times: u8) {
-        self.say(interrupt_text(times));
+    fn interrupted(&mut self, interrupt: Interrupt) {
+        self.say(&interrupt_text(interrupt));
     }
 }
 
@@ -245,11 +247,12 @@ fn failing_text(failing: &Failing) -> String {
     )
 }
 
-fn interrupt_text(times: u8) -> &'static str {
-    if times == 1 {
-        "interrupted: ending with this window, then judging; interrupt again to abort"
-    } else {
-        "interrupted again: aborting"
+fn interrupt_text(interrupt: Interrupt) -> Cow<'static, str> {
+    match interrupt {
+        Interrupt::Stop => {
+            "interrupted: ending with this window, then judging; interrupt again to abort".into()
+        }
+        Interrupt::Abort(signal) => format!("aborting: {signal}").into(),
     }
 }
 

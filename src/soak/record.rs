@@ -111,7 +111,7 @@ pub struct WindowRecord {
     pub counts: Counts,
     /// The errors among them.
     pub errors_by_kind: BTreeMap<String, u64>,
-    /// The same errors by what was said of them; the commonest, the rest as `other causes`.
+    /// The same errors by what was said of them; the commonest, the rest as `others`.
     #[serde(default)]
     pub errors_by_cause: BTreeMap<String, u64>,
     /// See [`super::latency::Series`].
@@ -178,7 +178,7 @@ pub struct VerdictRecord {
     pub counts: Counts,
     /// The errors among them.
     pub errors_by_kind: BTreeMap<String, u64>,
-    /// The same errors by what was said of them; the commonest, the rest as `other causes`.
+    /// The same errors by what was said of them; the commonest, the rest as `others`.
     #[serde(default)]
     pub errors_by_cause: BTreeMap<String, u64>,
     /// 0 to 1; `null` when nothing was due.

@@ -1,7 +1,7 @@
 //! A run from its scenario to its verdict: starts the driver, writes windows, judges.
 
 use super::causes::Cause;
-use super::driver::{Driver, Phase};
+use super::driver::{Driver, Interrupt, Phase};
 use super::ledger::{ClosedWindow, Start};
 use super::monotonic::{boottime_ns, monotonic_ns, process_cpu_ns};
 use super::queries::{self, Bodies, QueriesError};
@@ -65,8 +65,8 @@ pub trait Watch {
     fn tick(&mut self, progress: &Progress<'_>);
     /// The first requests all failed: the target is not there, or refuses what it is sent.
     fn failing(&mut self, failing: &Failing);
-    /// An interrupt was seen: the first ends the run with its window, the second at once.
-    fn interrupted(&mut self, times: u8);
+    /// A signal was seen.
+    fn interrupted(&mut self, interrupt: Interrupt);
 }
 
 /// Failures that a warning is worth.
@@ -226,23 +226,23 @@ impl Keeper {
         clock: &dyn Clock,
         watch: &mut dyn Watch,
     ) -> Result<End, SoakError> {
-        let (mut seen, mut started) = (0, false);
+        let (mut seen, mut started) = (None, false);
         loop {
             let over = driver.phase() == Phase::Over;
             self.record(&driver.take_closed(), watch)?;
             if !started {
                 started = self.has_started(driver, watch);
             }
-            let interrupts = driver.interrupts();
-            if interrupts > seen {
-                watch.interrupted(interrupts);
-                if seen == 0 && interrupts == 1 {
+            let asked = driver.interrupt();
+            if let Some(interrupt) = asked.filter(|_| asked != seen) {
+                watch.interrupted(interrupt);
+                if interrupt == Interrupt::Stop {
                     driver.stop_after_this_window();
                 }
-                seen = interrupts;
+                seen = asked;
             }
             match (seen, over) {
-                (2.., _) => return Ok(End::Aborted),
+                (Some(Interrupt::Abort(signal)), _) => return Ok(End::Aborted(signal)),
                 (_, true) if driver.was_shortened() => return Ok(End::Stopped),
                 (_, true) => return Ok(End::Planned),
                 (_, false) => {}

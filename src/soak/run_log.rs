@@ -117,7 +117,7 @@ fn window_record(window: &ClosedWindow, resources: ResourceRecord) -> WindowReco
         length_s: seconds(window.length_ns),
         counts: tally.counts,
         errors_by_kind: tally.errors_by_kind(),
-        errors_by_cause: tally.causes.by_cause().clone(),
+        errors_by_cause: tally.causes.by_name().clone(),
         response_us: tally.percentiles(Series::Response),
         ok_us: tally.percentiles(Series::Ok),
         service_us: tally.percentiles(Series::Service),

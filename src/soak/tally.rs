@@ -211,7 +211,7 @@ impl Tally {
         for (mine, theirs) in self.errors.iter_mut().zip(other.errors) {
             *mine += theirs;
         }
-        self.causes.add(other.causes.by_cause());
+        self.causes.add(other.causes.by_name());
         self.cache.answers += other.cache.answers;
         self.cache.cached += other.cache.cached;
         for series in Series::ALL {
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(tally.latencies.of(Series::Service).len(), 2);
         let mut both = tally.clone();
         both.add(&tally);
-        assert_eq!(both.causes.by_cause()["late"], 2);
+        assert_eq!(both.causes.by_name()["late"], 2);
     }
 
     #[test]

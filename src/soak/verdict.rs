@@ -34,8 +34,8 @@ pub enum End {
     Planned,
     /// With the window in which the first interrupt came.
     Stopped,
-    /// At once, on a second interrupt (SIGINT), or on SIGTERM or SIGHUP.
-    Aborted,
+    /// At once, by this signal: a second SIGINT, SIGTERM or SIGHUP.
+    Aborted(&'static str),
 }
 
 /// Everything that a verdict rests on.
@@ -125,10 +125,8 @@ fn lag_limit_ms(thresholds: &[Threshold]) -> f64 {
 fn invalid_reasons(evidence: &Evidence<'_>) -> Vec<String> {
     let counts = &evidence.tally.counts;
     let mut reasons = Vec::new();
-    if evidence.end == End::Aborted {
-        reasons.push(
-            "the run was aborted by a signal (SIGTERM, SIGHUP or a second SIGINT)".to_owned(),
-        );
+    if let End::Aborted(signal) = evidence.end {
+        reasons.push(format!("the run was aborted by {signal}"));
     }
     if counts.due == 0 {
         reasons.push("nothing was measured: no request was due".to_owned());
@@ -198,7 +196,7 @@ fn record(
         lag_ms: in_ms(Series::Lag),
         counts: tally.counts,
         errors_by_kind: tally.errors_by_kind(),
-        errors_by_cause: tally.causes.by_cause().clone(),
+        errors_by_cause: tally.causes.by_name().clone(),
         error_rate: tally.counts.error_rate(),
         throughput_per_s: per_second(float(tally.counts.ok)),
         thresholds,
@@ -347,7 +345,7 @@ mod tests {
         ));
         assert!(invalid(&|e| e.suspended = Duration::from_secs(2)));
         assert!(!invalid(&|e| e.wall_step_ms = 3_600_000));
-        assert!(invalid(&|e| e.end = End::Aborted));
+        assert!(invalid(&|e| e.end = End::Aborted("SIGTERM")));
         assert!(!invalid(&|e| e.end = End::Stopped));
         let mut shed = tally(998, 0, 0);
         for _ in 0..2 {

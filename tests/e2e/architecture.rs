@@ -61,11 +61,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("domain", &[]),
     ("clock", &[]),
+    ("counted", &[]),
     ("failure", &[]),
 ];
 
 /// Anybody may use these.
-const LEAVES: [&str; 2] = ["clock", "failure"];
+const LEAVES: [&str; 3] = ["clock", "counted", "failure"];
 
 fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -97,6 +97,7 @@ fn who_is_stopped_from_outside_gives_no_pass() {
     let target = TestTarget::start(Behaviour::Steady { delay: FIVE_MS });
     let (ran, _) = interrupt_after(&bench, &target.url(), &[Signal::TERM]);
     assert_eq!((ran.code, ran.last_line()), (98, "INVALID"));
+    assert!(ran.stderr.contains("aborted by SIGTERM"), "{}", ran.stderr);
 }
 
 #[test]

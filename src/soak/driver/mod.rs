@@ -15,7 +15,7 @@ use super::scenario::Scenario;
 use super::tally::Tally;
 use super::units::nanoseconds;
 use std::io;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -36,12 +36,27 @@ struct Shared {
     origin_ns: u64,
     /// Nothing due from here on is sent, from the origin.
     end_ns: AtomicU64,
-    /// Interrupts so far.
-    interrupts: AtomicU8,
+    /// What signals asked for so far.
+    interrupt: Mutex<Option<Interrupt>>,
     ledger: Mutex<Ledger>,
 }
 
+/// What a signal asks of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// To end with this window and judge: the first SIGINT.
+    Stop,
+    /// To end at once, without a verdict: this signal.
+    Abort(&'static str),
+}
+
 impl Shared {
+    fn interrupt(&self) -> MutexGuard<'_, Option<Interrupt>> {
+        self.interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now_ns(&self) -> u64 {
         monotonic_ns().saturating_sub(self.origin_ns)
     }
@@ -86,7 +101,7 @@ impl Driver {
         let shared = Arc::new(Shared {
             origin_ns: monotonic_ns(),
             end_ns: AtomicU64::new(plan.measured_from_ns + plan.measured_ns),
-            interrupts: AtomicU8::new(0),
+            interrupt: Mutex::default(),
             ledger: Mutex::new(Ledger::new(plan)),
         });
         let (due, handed_over) = mpsc::unbounded_channel();
@@ -122,10 +137,10 @@ impl Driver {
         *self.shared.ledger().plan()
     }
 
-    /// How many interrupts (SIGINT or SIGTERM) came so far.
+    /// What signals asked for so far.
     #[must_use]
-    pub fn interrupts(&self) -> u8 {
-        self.shared.interrupts.load(Ordering::Relaxed)
+    pub fn interrupt(&self) -> Option<Interrupt> {
+        *self.shared.interrupt()
     }
 
     /// Where the run is. It is over when everything ended, or the grace after the last due time.

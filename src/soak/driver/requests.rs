@@ -1,6 +1,6 @@
 //! The thread that talks HTTP: sends what it is handed at once, on an idle connection or a new one.
 
-use super::{Admitted, Shared};
+use super::{Admitted, Interrupt, Shared};
 use crate::client::{BodyLimits, ClientError, Connection, Reply, Sent, Target};
 use crate::soak::causes::{self, Cause};
 use crate::soak::ledger::Ticket;
@@ -43,7 +43,7 @@ pub(super) fn spawn(
         .spawn(move || {
             let sender = Arc::new(sender);
             runtime.block_on(async {
-                tokio::spawn(count_interrupts(Arc::clone(&sender.shared)));
+                tokio::spawn(heed_signals(Arc::clone(&sender.shared)));
                 tokio::spawn(send_all(sender, due));
                 // An error here is the sender being dropped, which is the signal.
                 let _ = finished.await;
@@ -63,7 +63,7 @@ async fn send_all(sender: Arc<Sender>, mut due: UnboundedReceiver<Admitted>) {
 
 /// A person's SIGINT ends the run early, the second one aborts it. SIGTERM and SIGHUP abort it at
 /// once: whoever stops the process from outside has not asked for a verdict on part of the run.
-async fn count_interrupts(shared: Arc<Shared>) {
+async fn heed_signals(shared: Arc<Shared>) {
     let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
@@ -73,12 +73,18 @@ async fn count_interrupts(shared: Arc<Shared>) {
         return;
     };
     loop {
-        let weight = tokio::select! {
-            _ = interrupt.recv() => 1,
-            _ = terminate.recv() => 2,
-            _ = hangup.recv() => 2,
+        let abort = tokio::select! {
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => Some("SIGTERM"),
+            _ = hangup.recv() => Some("SIGHUP"),
         };
-        shared.interrupts.fetch_add(weight, Ordering::Relaxed);
+        let mut asked = shared.interrupt();
+        *asked = Some(match (abort, *asked) {
+            (_, Some(first @ Interrupt::Abort(_))) => first,
+            (Some(signal), _) => Interrupt::Abort(signal),
+            (None, None) => Interrupt::Stop,
+            (None, Some(Interrupt::Stop)) => Interrupt::Abort("a second SIGINT"),
+        });
     }
 }
 

@@ -12,7 +12,6 @@ use crate::store::{Hit, SearchRequest, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Candidates that each side of a hybrid search brings, or twice the limit when that is more.
@@ -146,24 +145,20 @@ struct Search<'a> {
     shared: &'a Shared,
     connection: &'a Connection,
     request: &'a SearchRequest<'a>,
-    index: &'a Arc<CollectionIndex>,
+    index: &'a CollectionIndex,
     mask: Option<&'a RowMask>,
 }
 
 impl Search<'_> {
     fn by_vector(&self, vector: &Embedding) -> Result<(Vec<Scored>, bool), Fault> {
         let limit = self.request.limit;
-        let candidates = self.candidates(vector, limit);
+        let candidates = self.index.candidates(vector.as_slice(), limit, self.mask);
         let chunks: Vec<i64> = candidates.iter().map(|c| c.chunk).collect();
         let mut exact = self.cosines(vector, &chunks)?;
         let is_stale = exact.len() < chunks.len();
         exact.sort_unstable_by(|a, b| b.cmp(a));
         exact.truncate(limit);
         Ok((exact, is_stale))
-    }
-
-    fn candidates(&self, vector: &Embedding, limit: usize) -> Vec<Candidate> {
-        self.index.candidates(vector.as_slice(), limit, self.mask)
     }
 
     fn by_text(&self) -> Result<Vec<Scored>, Fault> {
@@ -202,7 +197,7 @@ impl Search<'_> {
 
     fn by_both(&self, vector: &Embedding) -> Result<(Vec<Scored>, bool), Fault> {
         let depth = HYBRID_DEPTH.max(2 * self.request.limit);
-        let mut near: Vec<Candidate> = self.candidates(vector, depth);
+        let mut near: Vec<Candidate> = self.index.candidates(vector.as_slice(), depth, self.mask);
         near.truncate(depth);
         let matches = self.matches()?;
         let mut bm25: HashMap<i64, f32> = near.iter().map(|c| (c.chunk, 0.0)).collect();
