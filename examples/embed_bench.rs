@@ -6,7 +6,7 @@
 //!     embed_bench MODEL_DIR tokens FILE
 //!     embed_bench MODEL_DIR cache
 
-use alfred::clock::{Clock, SystemClock};
+use alfred::clock::{Clock, Deadline, SystemClock};
 use alfred::embed::{CachedEmbedder, Embedder, LocalModel};
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -43,8 +43,10 @@ fn main() -> Result<(), Failure> {
         [dir, "cache"] => {
             let cache = CachedEmbedder::new(Arc::new(LocalModel::open(Path::new(dir), 1)?), 100);
             let text = "How do I upgrade the Helm chart?";
-            cache.embed_query(text)?;
-            let ((), ms) = timed(|| (0..HITS).try_for_each(|_| cache.embed_query(text).map(drop)))?;
+            cache.embed_query(text, Deadline::NONE)?;
+            let ((), ms) = timed(|| {
+                (0..HITS).try_for_each(|_| cache.embed_query(text, Deadline::NONE).map(drop))
+            })?;
             writeln!(out, "{:.2} us a hit", ms * 1e3 / f64::from(HITS))?;
         }
         _ => return Err("usage: embed_bench MODEL_DIR open|serve|tokens FILE|cache".into()),

@@ -13,6 +13,43 @@ pub trait Clock: Send + Sync {
     fn sleep(&self, duration: Duration);
 }
 
+/// Until when a result is of use; most often the end of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// No end.
+    pub const NONE: Self = Self(None);
+
+    /// `duration` from now.
+    #[must_use]
+    pub fn after(clock: &dyn Clock, duration: Duration) -> Self {
+        Self(clock.monotonic().checked_add(duration))
+    }
+
+    /// The time that is left: zero once it has passed, `None` when there is no end.
+    #[must_use]
+    pub fn remaining(self, clock: &dyn Clock) -> Option<Duration> {
+        self.0
+            .map(|end| end.saturating_duration_since(clock.monotonic()))
+    }
+
+    /// The time that is left, `most` at most.
+    #[must_use]
+    pub fn cap(self, clock: &dyn Clock, most: Duration) -> Duration {
+        self.remaining(clock).map_or(most, |left| left.min(most))
+    }
+
+    /// The earlier of two ends.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+}
+
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;

@@ -18,7 +18,7 @@ pub struct Relevance {
 }
 
 /// Weight of the cosine; the rest is BM25's.
-const COSINE_WEIGHT: f32 = 0.8;
+pub(crate) const COSINE_WEIGHT: f32 = 0.8;
 
 /// The fused score of each candidate, 0 to 1, in their order.
 #[must_use]

@@ -6,8 +6,8 @@
 //! 1. [`cli`]: argv to a verb, wiring only.
 //! 2. [`http`], [`ingest`], [`soak`], [`report`]: the ways in.
 //! 3. [`search`]: the one use case.
-//! 4. [`embed`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
-//! 5. [`config`], [`domain`], [`clock`], [`failure`]: words, settings and leaves.
+//! 4. [`embed`], [`provider`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
+//! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`]: words, settings and leaves.
 
 pub mod answering;
 pub mod chunking;
@@ -23,10 +23,13 @@ pub mod failure;
 pub mod fusion;
 pub mod http;
 pub mod ingest;
+pub mod provider;
 pub mod report;
 pub mod search;
+pub mod secret;
 pub mod sentences;
 pub mod soak;
 pub mod store;
 pub mod telemetry;
 pub mod terms;
+pub mod transfer;

@@ -1,8 +1,14 @@
 //! The one use case: question → embedding → search → answer. No HTTP in it.
 
+mod generate;
+
+pub use generate::Generator;
+
 use crate::answering::{self, Question, Quoted, Source, asks_for_a_number};
-use crate::clock::Clock;
-use crate::domain::{Answer, AnswerKind, Citation, Embedding, Mode, Query, Timings, Usage};
+use crate::clock::{Clock, Deadline};
+use crate::domain::{
+    Answer, AnswerKind, Citation, CompletionUsage, Embedding, Mode, Query, Timings, Usage,
+};
 use crate::embed::{CachedEmbedder, EmbedError, Embedder};
 use crate::extract::Format;
 use crate::store::{EmbeddingRepo, Hit, SearchRequest, StoreError};
@@ -26,6 +32,7 @@ pub struct Searcher {
     embedder: CachedEmbedder,
     repo: Arc<dyn EmbeddingRepo>,
     clock: Arc<dyn Clock>,
+    generator: Option<Generator>,
 }
 
 impl Searcher {
@@ -40,7 +47,15 @@ impl Searcher {
             embedder,
             repo,
             clock,
+            generator: None,
         }
+    }
+
+    /// Generated answers are written by `generator`; without one there are none.
+    #[must_use]
+    pub fn with_generator(mut self, generator: Option<Generator>) -> Self {
+        self.generator = generator;
+        self
     }
 
     /// The store that is searched.
@@ -61,17 +76,17 @@ impl Searcher {
         &self.embedder
     }
 
-    /// Answers one question; blocks. `queue_ms` of the timings is left 0 for the caller to fill in,
-    /// `total_ms` does not include it.
+    /// Answers one question; blocks, on others not beyond `deadline`. `queue_ms` of the timings is
+    /// left 0 for the caller to fill in, `total_ms` does not include it.
     ///
     /// # Errors
     /// When the query cannot be embedded or the store cannot be searched.
-    pub fn answer(&self, query: &Query) -> Result<Answer, SearchError> {
-        if query.answer == AnswerKind::Generated {
+    pub fn answer(&self, query: &Query, deadline: Deadline) -> Result<Answer, SearchError> {
+        if query.answer == AnswerKind::Generated && self.generator.is_none() {
             return Err(SearchError::GeneratedUnavailable);
         }
         let start = self.clock.monotonic();
-        let (embedding, usage) = self.embed(query)?;
+        let (embedding, usage) = self.embed(query, deadline)?;
         let embedded = self.clock.monotonic();
         let request = SearchRequest {
             collection: &query.collection,
@@ -83,40 +98,76 @@ impl Searcher {
         };
         let hits = self.repo.search(&request)?;
         let searched = self.clock.monotonic();
-        let quoted = match query.answer {
-            AnswerKind::Extractive => Some(self.extract(&request, &hits)?),
-            AnswerKind::None | AnswerKind::Generated => None,
-        };
-        let (text, sections) = quoted.map_or((None, Vec::new()), |quoted| {
-            (Some(quoted.text), quoted.sections)
-        });
-        let mut citations: Vec<Citation> = hits.into_iter().map(cite).collect();
-        for (at, section) in sections {
-            if let Some(citation) = citations.get_mut(at) {
-                citation.title = section;
-            }
-        }
+        let told = self.tell(query, &request, hits, deadline)?;
         Ok(Answer {
-            text,
-            citations,
+            text: told.text,
+            fallback: told.fallback,
+            citations: told.citations,
             timings: Timings {
                 queue_ms: 0.0,
                 embed_ms: ms(embedded - start),
                 search_ms: ms(searched - embedded),
                 total_ms: ms(self.clock.monotonic() - start),
             },
-            usage,
+            usage: Usage {
+                completion: told.completion,
+                ..usage
+            },
         })
     }
 
-    fn embed(&self, query: &Query) -> Result<(Option<Arc<Embedding>>, Usage), SearchError> {
+    /// The hits as citations, and the answer from them that is wanted.
+    fn tell(
+        &self,
+        query: &Query,
+        request: &SearchRequest<'_>,
+        hits: Vec<Hit>,
+        deadline: Deadline,
+    ) -> Result<Told, SearchError> {
+        let mut told = Told::default();
+        let wanted = self.generator.as_ref();
+        let generator =
+            wanted.filter(|_| query.answer == AnswerKind::Generated && !hits.is_empty());
+        if let Some(generator) = generator {
+            told.citations = hits.iter().cloned().map(cite).collect();
+            let question = query.text.as_str();
+            match generator.generate(question, &told.citations, deadline, &*self.clock) {
+                Ok(generated) => {
+                    told.text = Some(generated.text);
+                    told.completion = Some(generated.usage);
+                    return Ok(told);
+                }
+                Err(reason) => told.fallback = Some(reason),
+            }
+        }
+        let mut sections = Vec::new();
+        if query.answer != AnswerKind::None {
+            let quoted = self.extract(request, &hits)?;
+            told.text = Some(quoted.text);
+            sections = quoted.sections;
+        }
+        told.citations = hits.into_iter().map(cite).collect();
+        for (at, section) in sections {
+            if let Some(citation) = told.citations.get_mut(at) {
+                citation.title = section;
+            }
+        }
+        Ok(told)
+    }
+
+    fn embed(
+        &self,
+        query: &Query,
+        deadline: Deadline,
+    ) -> Result<(Option<Arc<Embedding>>, Usage), SearchError> {
         if query.mode == Mode::Text {
             return Ok((None, Usage::default()));
         }
-        let made = self.embedder.embed_query(query.text.as_str())?;
+        let made = self.embedder.embed_query(query.text.as_str(), deadline)?;
         let usage = Usage {
             embedding_tokens: made.tokens,
             embedding_cached: made.cached,
+            completion: None,
         };
         Ok((Some(made.embedding), usage))
     }
@@ -171,6 +222,15 @@ impl Searcher {
         };
         Ok(self.repo.search(&by_vector)?.into_iter().next())
     }
+}
+
+/// An answer and what it rests on.
+#[derive(Default)]
+struct Told {
+    text: Option<String>,
+    fallback: Option<String>,
+    citations: Vec<Citation>,
+    completion: Option<CompletionUsage>,
 }
 
 fn nothing() -> Quoted {
@@ -251,7 +311,9 @@ impl SearchError {
         match self {
             Self::Embed(error) => error.hint(),
             Self::Store(error) => error.hint(),
-            Self::GeneratedUnavailable => Some("ask for \"extractive\" or \"none\"".to_owned()),
+            Self::GeneratedUnavailable => {
+                Some("ask for \"extractive\" or \"none\", or set `answer.model`".to_owned())
+            }
         }
     }
 }

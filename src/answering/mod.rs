@@ -11,6 +11,7 @@
 //! colon) and a listing after it that has words of the question. Where the heading asks the whole
 //! question, the sentences that follow the best one are its answer as well.
 
+pub mod generated;
 mod quote;
 mod rank;
 

@@ -2,7 +2,7 @@
 
 use crate::client::{ClientError, Endpoint, Limits, Outgoing, Response, request_blocking};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, STATE_DIR};
+use crate::config::{Config, STATE_DIR, StoreKind};
 use crate::failure::Failure;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
@@ -24,12 +24,21 @@ pub(super) struct Daemon {
 }
 
 /// Where the daemon over this store listens for local commands.
-pub(super) fn socket_of(store_dir: &Path) -> PathBuf {
+///
+/// Elsewhere than in the system's place it has a name of its own for each database, so that a
+/// command for one never reaches the daemon of another.
+pub(super) fn socket_of(config: &Config) -> PathBuf {
     let system = Path::new(SYSTEM_SOCKET);
-    let is_system = store_dir == Path::new(STATE_DIR);
-    match system.parent() {
-        Some(folder) if is_system && folder.is_dir() => system.to_owned(),
-        _ => store_dir.join("alfred.sock"),
+    let is_system = config.store_dir == Path::new(STATE_DIR);
+    match (system.parent(), config.store_kind) {
+        (Some(folder), _) if is_system && folder.is_dir() => system.to_owned(),
+        (_, StoreKind::Embedded) => config.store_dir.join("alfred.sock"),
+        (_, StoreKind::Postgres) => {
+            let digest = blake3::hash(config.raw.store.dsn.reveal().as_bytes()).to_hex();
+            config
+                .store_dir
+                .join(format!("alfred-{}.sock", &digest[..12]))
+        }
     }
 }
 
@@ -46,7 +55,7 @@ impl Daemon {
     /// The daemon over the configured store, else the system-wide one when no store was said;
     /// `None` when nobody listens.
     pub(super) fn find(config: &Config) -> Option<Self> {
-        let mut sockets = vec![socket_of(&config.store_dir)];
+        let mut sockets = vec![socket_of(config)];
         if !config.is_said("store.path") {
             sockets.push(PathBuf::from(SYSTEM_SOCKET));
         }

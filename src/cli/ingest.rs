@@ -9,6 +9,7 @@ use crate::counted::commonest;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::failure::Failure;
 use crate::ingest::files::{self, FilesError, Found, Skipped};
+use crate::ingest::objects::{self, ObjectError, Objects};
 use crate::ingest::pipeline::{self, Event, Options, Sink};
 use crate::ingest::plan;
 use crate::store::{EmbeddingRepo, ListRequest, StoreError};
@@ -26,12 +27,13 @@ const ENDINGS_SHOWN: usize = 6;
 #[command(after_help = "Examples:\n  \
     alfred ingest docs                           every readable file below docs\n  \
     alfred ingest './docs/**/*.md' './papers/**/*.pdf' --batch 128\n  \
-    alfred ingest docs --prune                   and delete documents whose file is gone\n\n\
+    alfred ingest docs --prune                   and delete documents whose file is gone\n  \
+    alfred ingest 's3://bucket/docs/**/*.md'     objects of S3, MinIO and others (AWS_ENDPOINT_URL)\n\n\
     Patterns may be quoted or not: alfred expands them itself (`**` crosses folders).\n\
     Exit code 1 when a file could not be stored; the others are stored all the same.")]
 pub(super) struct IngestArgs {
-    /// Files, folders or patterns
-    #[arg(required = true, value_name = "PATH|GLOB")]
+    /// Files, folders, patterns, or URLs of object storage
+    #[arg(required = true, value_name = "PATH|GLOB|s3://BUCKET/PREFIX")]
     paths: Vec<String>,
     /// Most chunks in one call to the model [default: `ingest.batch`, 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -62,6 +64,7 @@ struct Summary {
     unchanged: u64,
     deleted: u64,
     empty: u64,
+    vanished: u64,
     failed: u64,
     skipped_other_formats: u64,
     skipped_by_ending: Skipped,
@@ -94,6 +97,7 @@ impl Summary {
                 self.chunks += *chunks as u64;
             }
             Event::Empty(_) => self.empty += 1,
+            Event::Vanished(_) => self.vanished += 1,
             Event::Failed { source, error } => self.fail(source, error.to_string()),
             Event::Embedded(_) => {}
         }
@@ -130,6 +134,9 @@ impl Summary {
         if !is_dry_run && self.chunks > 0 {
             let _ = write!(text, " ({rate:.1} chunks/s)");
         }
+        if self.vanished > 0 {
+            let _ = write!(text, "; {} vanished", self.vanished);
+        }
         if self.skipped_other_formats > 0 {
             let endings = self.skipped_by_ending.by_name();
             let endings = commonest(endings, ENDINGS_SHOWN, |ending, count| {
@@ -154,15 +161,7 @@ pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
         dry_run: arguments.dry_run,
         collection,
     };
-    let current = std::env::current_dir()
-        .map_err(|error| Failure::failed("cannot find the current folder").because(error))?;
-    let found = files::find(&arguments.paths, &arguments.root, &current).map_err(|error| {
-        let hint = match &error {
-            FilesError::Root(_) => "name a folder that is there with --root, or leave it out",
-            _ => "sources are paths relative to --root (default: the current folder)",
-        };
-        Failure::usage(error.to_string()).hint(hint)
-    })?;
+    let found = find(arguments, &config)?;
     if arguments.prune && found.coverage.has_plain_files {
         return Err(Failure::usage("--prune with a plain list of files")
             .hint("give folders or quoted patterns, so that it is known what is covered"));
@@ -183,6 +182,41 @@ pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
     Ok(())
 }
 
+/// The files and objects that the arguments name.
+fn find(arguments: &IngestArgs, config: &Config) -> Result<Found, Failure> {
+    let (urls, paths): (Vec<String>, Vec<String>) = arguments
+        .paths
+        .iter()
+        .cloned()
+        .partition(|path| objects::is_url(path));
+    let mut found = Found::default();
+    if !paths.is_empty() {
+        let current = std::env::current_dir()
+            .map_err(|error| Failure::failed("cannot find the current folder").because(error))?;
+        found = files::find(&paths, &arguments.root, &current).map_err(|error| {
+            let hint = match &error {
+                FilesError::Root(_) => "name a folder that is there with --root, or leave it out",
+                _ => "sources are paths relative to --root (default: the current folder)",
+            };
+            Failure::usage(error.to_string()).hint(hint)
+        })?;
+    }
+    if !urls.is_empty() {
+        Objects::new(&config.aws)
+            .and_then(|store| objects::find(&urls, store, &mut found))
+            .map_err(|error| {
+                let hint = error.hint().map(str::to_owned);
+                let failure = match error {
+                    ObjectError::Argument(error) => Failure::usage(error.to_string()),
+                    ObjectError::Settings(_) => Failure::configuration(error.to_string()),
+                    error => Failure::failed("nothing was ingested").because(error),
+                };
+                failure.maybe_hint(hint)
+            })?;
+    }
+    Ok(found)
+}
+
 fn ingest(
     config: &Config,
     found: &Found,
@@ -198,7 +232,7 @@ fn ingest(
         ..Summary::default()
     };
     for pattern in &found.unmatched {
-        output::error(&format!("warning: {pattern}: matches no file"));
+        output::error(&format!("warning: {pattern}: matches nothing"));
     }
     for (path, problem) in &found.problems {
         output::error(&format!("error: {}: {problem}", path.display()));
@@ -220,6 +254,9 @@ fn ingest(
         if prune {
             summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
         }
+        if !options.dry_run {
+            ingester.repo.settle().map_err(wiring::store_failure)?;
+        }
     }
     summary.seconds = (SystemClock.monotonic() - started).as_secs_f64();
     Ok(summary)
@@ -232,7 +269,7 @@ fn store<S: Sink>(
     summary: &mut Summary,
 ) -> Result<(), Failure> {
     let mut progress = Progress::start(&found.files);
-    let result = pipeline::run(sink, &found.files, options, &mut |event| {
+    let result = pipeline::run(sink, found, options, &mut |event| {
         match &event {
             Event::Failed { source, error } => progress.line(&format!("error: {source}: {error}")),
             Event::Empty(source) => {
@@ -240,6 +277,9 @@ fn store<S: Sink>(
                     "warning: {source}: there is no text in it; left out"
                 ));
             }
+            Event::Vanished(source) => progress.line(&format!(
+                "warning: {source}: it was deleted after it was listed; left out"
+            )),
             _ => {}
         }
         progress.advance(&event);

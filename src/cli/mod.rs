@@ -1,11 +1,13 @@
 //! argv to a verb: clap types and one file a verb; wiring only.
 
 mod config;
+mod counter;
 mod daemon;
 mod ingest;
 pub mod model;
 mod output;
 mod progress;
+mod providers;
 mod query;
 mod remote;
 pub mod report;
@@ -212,7 +214,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
             &context,
             &wiring::model_paths(&context.config()?),
         ),
-        Verb::Store(arguments) => store::run(&arguments, &context.config()?.store_dir, &context),
+        Verb::Store(arguments) => store::run(&arguments, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
         Verb::ExtractWorker => crate::extract::worker::run(std::io::stdin(), std::io::stdout())

@@ -10,7 +10,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 /// How often a line is printed where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+pub(super) const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// The progress of an ingest.
 pub(super) struct Progress {
@@ -155,7 +155,7 @@ mod tests {
 
     fn file(source: &str, bytes: u64) -> FoundFile {
         FoundFile {
-            path: source.into(),
+            place: crate::ingest::files::Place::File(source.into()),
             source: crate::domain::SourceName::new(source).unwrap(),
             format: None,
             bytes,

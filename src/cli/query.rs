@@ -2,6 +2,8 @@
 
 use super::daemon::Daemon;
 use super::{Context, Outcome, output, wiring};
+use crate::clock::Deadline;
+use crate::config::StoreKind;
 use crate::domain::{AnswerKind, CollectionName, Filter, LimitError, Mode, Query, QueryText, TopK};
 use crate::failure::Failure;
 use crate::search::SearchError;
@@ -61,6 +63,7 @@ enum ModeArg {
 #[derive(Clone, Copy, ValueEnum)]
 enum AnswerArg {
     Extractive,
+    Generated,
     None,
 }
 
@@ -80,6 +83,7 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
     let query = Query {
         answer: match arguments.answer {
             Some(AnswerArg::Extractive) => AnswerKind::Extractive,
+            Some(AnswerArg::Generated) => AnswerKind::Generated,
             Some(AnswerArg::None) => AnswerKind::None,
             None => config.raw.answer.kind,
         },
@@ -92,14 +96,15 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
     let reply = if let Some(daemon) = daemon {
         daemon.post("/v1/query", &body(&query))?
     } else {
-        if !crate::store::embedded::exists(&config.store_dir) {
+        let is_embedded = config.store_kind == StoreKind::Embedded;
+        if is_embedded && !crate::store::embedded::exists(&config.store_dir) {
             let what = format!("there is no store in {}", config.store_dir.display());
             return Err(Failure::failed(what)
                 .hint("put documents in with `alfred ingest`, or name another with --store"));
         }
         let answer = wiring::open_for_reading(&config)?
             .searcher
-            .answer(&query)
+            .answer(&query, Deadline::NONE)
             .map_err(failure)?;
         crate::http::answer_json(&answer)
     };
@@ -193,6 +198,9 @@ fn render(reply: &Value, wrapped: bool) -> String {
             let _ = writeln!(text, "{answer}\n");
         }
         None => {}
+    }
+    if let Some(reason) = reply["answer_fallback"].as_str() {
+        let _ = writeln!(text, "(quoted, not generated: {reason})\n");
     }
     for (index, citation) in citations.iter().enumerate() {
         let field = |key: &str| citation[key].as_str().unwrap_or_default();
@@ -293,5 +301,15 @@ mod tests {
         );
         let shown = render(&json!({"answer": "", "citations": []}), false);
         assert!(shown.starts_with("nothing found\n"), "{shown}");
+    }
+
+    #[test]
+    fn an_answer_that_stands_in_for_a_generated_one_says_why() {
+        let citation = json!({"source": "a.md", "title": "A", "score": 0.5, "excerpt": "text"});
+        let reply = json!({"answer": "text [^1]", "answer_fallback": "the chat model is not \
+            available", "citations": [citation]});
+        let shown = render(&reply, false);
+        let note = "text [^1]\n\n(quoted, not generated: the chat model is not available)";
+        assert!(shown.starts_with(note), "{shown}");
     }
 }

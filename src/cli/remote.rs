@@ -4,7 +4,8 @@ use super::daemon::Daemon;
 use crate::domain::{Block, BlockKind, CollectionName, ExtractedText, UpsertStatus};
 use crate::extract::{ExtractError, Format};
 use crate::failure::Failure;
-use crate::ingest::pipeline::{Event, FileError, Options, ReadFile, Sink};
+use crate::ingest::files::{FoundFile, Place};
+use crate::ingest::pipeline::{Event, FileError, Known, Options, ReadFile, Sink};
 use crate::ingest::{Extract, IngestError};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -74,6 +75,12 @@ impl DaemonSink {
             .map(|_| ())
     }
 
+    fn offer(&self, documents: Vec<Value>) -> Result<Value, IngestError> {
+        self.daemon
+            .post("/v1/documents", &Value::Array(documents))
+            .map_err(|failure| IngestError::Daemon(failure.to_string()))
+    }
+
     /// What the daemon is to read: a PDF is taken apart here, where the file is.
     fn content(&self, format: Format, bytes: &[u8]) -> Result<String, ExtractError> {
         match (format, std::str::from_utf8(bytes)) {
@@ -86,6 +93,29 @@ impl DaemonSink {
 impl Sink for DaemonSink {
     type Ready = Offered;
 
+    /// Documents with a version and no content: stored in that version, or refused.
+    fn known(&self, files: &[&FoundFile], options: &Options) -> Result<Vec<Known>, IngestError> {
+        let question = |file: &&FoundFile| {
+            let version = match &file.place {
+                Place::Object { version } => version.as_deref(),
+                Place::File(_) => None,
+            };
+            json!({
+                "source": file.source.as_str(),
+                "version": version,
+                "collection": options.collection.as_str(),
+                "metadata": options.metadata.as_map(),
+            })
+        };
+        let questions = files.iter().map(question).collect();
+        let reply = self.offer(questions)?;
+        let known = |index: usize| match reply["documents"][index]["status"].as_str() {
+            Some("unchanged") => Known::This,
+            _ => Known::Another,
+        };
+        Ok((0..files.len()).map(known).collect())
+    }
+
     fn prepare(&self, read: ReadFile<'_>, options: &Options) -> Result<Option<Offered>, FileError> {
         let content = match self.content(read.format, read.bytes) {
             Err(ExtractError::Empty) => String::new(),
@@ -94,12 +124,15 @@ impl Sink for DaemonSink {
         let source = read.file.source.to_string();
         let bytes = content.len();
         let content_is_empty = content.trim().is_empty();
-        let body = json!({
+        let mut body = json!({
             "content": content,
             "source": source,
             "collection": options.collection.as_str(),
             "metadata": options.metadata.as_map(),
         });
+        if let Some(version) = read.version {
+            body["version"] = version.into();
+        }
         Ok(Some(Offered {
             source,
             bytes,
@@ -122,10 +155,7 @@ impl Sink for DaemonSink {
             .into_iter()
             .map(|offered| ((offered.source, offered.is_empty), offered.body))
             .unzip();
-        let reply = self
-            .daemon
-            .post("/v1/documents", &Value::Array(bodies))
-            .map_err(|failure| IngestError::Daemon(failure.to_string()))?;
+        let reply = self.offer(bodies)?;
         let outcomes = reply["documents"]
             .as_array()
             .map(Vec::as_slice)

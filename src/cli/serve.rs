@@ -1,6 +1,6 @@
 //! `alfred serve`
 
-use super::{Context, Outcome, daemon, output, wiring};
+use super::{Context, Outcome, daemon, output, providers, wiring};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -36,6 +36,8 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
     let listen = (!arguments.listen.is_empty()).then(|| arguments.listen.join(","));
     let config = context.config_with(&[("server.listen", listen)])?;
     let addresses = addresses(&config)?;
+    wiring::redis_address(&config)?;
+    providers::check(&config)?;
     if arguments.check {
         return if context.json {
             output::print_json(&json!({ "valid": true, "file": config.main_file }))
@@ -49,7 +51,7 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
     );
     // The files of sockets go when this returns, however it does.
     let (listeners, _socket_files) = bind_all(&addresses, &config)?;
-    let parts = wiring::open(&config)?;
+    let parts = wiring::open_for_serving(&config)?;
     let app = app(&config, &parts);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -153,7 +155,7 @@ fn bind_all(
         listeners.push(http::bind(address).map_err(failed)?);
         files.extend(SocketFile::of(address));
     }
-    let local = ListenAddress::Unix(daemon::socket_of(&config.store_dir));
+    let local = ListenAddress::Unix(daemon::socket_of(config));
     if !addresses.contains(&local) {
         let made = std::fs::create_dir_all(&config.store_dir);
         match made
@@ -191,12 +193,21 @@ fn app(config: &Config, parts: &wiring::Parts) -> Arc<App> {
     };
     let cases = UseCases::new(Arc::clone(&parts.searcher), Arc::clone(&parts.ingester));
     let searcher = Arc::clone(&parts.searcher);
+    let provider_stats = parts.provider_stats.clone();
     let status = move || -> Map<String, Value> {
         let cache = searcher.cache();
-        let cache = json!({
+        let mut section = json!({
             "entries": cache.entries(), "hits": cache.hits(), "misses": cache.misses(),
+            "memory": {"hits": cache.memory_hits(), "misses": cache.memory_misses()},
         });
-        Map::from_iter([("cache".to_owned(), cache)])
+        if let Some(shared) = cache.shared() {
+            section["redis"] = json!(shared);
+        }
+        let mut sections = Map::from_iter([("cache".to_owned(), section)]);
+        if let Some(stats) = &provider_stats {
+            sections.insert("provider".to_owned(), json!(stats.snapshot()));
+        }
+        sections
     };
     Arc::new(App::new(cases, settings, Arc::new(SystemClock)).with_status(Arc::new(status)))
 }

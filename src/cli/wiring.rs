@@ -1,14 +1,21 @@
 //! Configuration to parts: opens the store and the model, and puts the use cases together.
 
+use super::providers;
 use crate::chunking::ChunkLimits;
-use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::clock::{Clock, Deadline, SystemClock};
+use crate::config::{Config, EmbeddingKind, StoreKind};
 use crate::domain::ModelId;
-use crate::embed::{CachedEmbedder, EmbedError, Embedder, LocalModel, ModelPaths};
+use crate::embed::openai::own_dimensions;
+use crate::embed::{
+    CachedEmbedder, EmbedError, Embedder, Gatherer, LocalModel, ModelPaths, RedisAddress,
+    RedisCache,
+};
 use crate::failure::Failure;
 use crate::ingest::Ingester;
+use crate::provider::Stats;
 use crate::search::Searcher;
 use crate::store::embedded::EmbeddedStore;
+use crate::store::postgres::{PostgresSettings, PostgresStore, Quantization};
 use crate::store::{EmbeddingRepo, StoreError};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,20 +26,87 @@ const OPEN_RETRIES: u32 = 20;
 /// The pause between two tries.
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// How a store is opened.
+/// How long the daemon waits for the database before it starts without knowing what is in there.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// How a store on this machine is opened.
 type Open = fn(&Path, Arc<dyn Clock>) -> Result<EmbeddedStore, StoreError>;
 
+/// What for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    Write,
+    Read,
+}
+
 /// The store that is configured.
-fn open_store(config: &Config, open: Open) -> Result<Arc<EmbeddedStore>, Failure> {
-    let open = || open(&config.store_dir, Arc::new(SystemClock));
+fn open_store(config: &Config, purpose: Purpose) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+    match (config.store_kind, purpose) {
+        (StoreKind::Postgres, Purpose::Serve) => start_postgres(config),
+        (StoreKind::Postgres, Purpose::Write | Purpose::Read) => Ok(Arc::new(postgres(config)?)),
+        (StoreKind::Embedded, Purpose::Read) => embedded(&config.store_dir, false),
+        (StoreKind::Embedded, _) => embedded(&config.store_dir, true),
+    }
+}
+
+fn open_embedded(folder: &Path, open: Open) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+    let open = || open(folder, Arc::new(SystemClock));
+    let shared = |store: EmbeddedStore| -> Arc<dyn EmbeddingRepo> { Arc::new(store) };
     // Another process may be making the very same store.
     for _ in 0..OPEN_RETRIES {
         match open() {
             Err(StoreError::Busy { .. }) => SystemClock.sleep(OPEN_PAUSE),
-            opened => return opened.map(Arc::new).map_err(store_failure),
+            opened => return opened.map(shared).map_err(store_failure),
         }
     }
-    open().map(Arc::new).map_err(store_failure)
+    open().map(shared).map_err(store_failure)
+}
+
+/// The store in PostgreSQL, up to date and ready.
+pub(super) fn postgres(config: &Config) -> Result<PostgresStore, Failure> {
+    PostgresStore::open(postgres_settings(config)).map_err(store_failure)
+}
+
+/// The database of `store.dsn`, whichever store is configured.
+pub(super) fn postgres_of_dsn(config: &Config) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+    if config.raw.store.dsn.is_empty() {
+        return Err(Failure::configuration("`store.dsn` is not set")
+            .hint("set POSTGRES_DSN, as postgresql://alfred@localhost/alfred"));
+    }
+    Ok(Arc::new(postgres(config)?))
+}
+
+/// The store in a folder, whichever store is configured.
+pub(super) fn embedded(folder: &Path, to_write: bool) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+    if to_write {
+        open_embedded(folder, EmbeddedStore::open)
+    } else {
+        open_embedded(folder, EmbeddedStore::open_for_reading)
+    }
+}
+
+/// The same for a daemon, which does not wait for a database that is away.
+fn start_postgres(config: &Config) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+    let store = PostgresStore::start(postgres_settings(config)).map_err(store_failure)?;
+    let until = Deadline::after(&SystemClock, FIRST_LOOK);
+    while store.health().is_err() && until.remaining(&SystemClock) != Some(Duration::ZERO) {
+        SystemClock.sleep(Duration::from_millis(10));
+    }
+    Ok(Arc::new(store))
+}
+
+pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
+    let store = &config.raw.store;
+    PostgresSettings {
+        dsn: store.dsn.clone(),
+        pool_size: store.pool_size,
+        pool_timeout: Duration::from_millis(store.pool_timeout_ms),
+        statement_timeout: Duration::from_millis(store.statement_timeout_ms),
+        ef_search: store.ef_search,
+        quantization: Quantization::of_name(&store.quantization).unwrap_or_default(),
+        search_path: None,
+    }
 }
 
 /// Where models are looked for.
@@ -47,8 +121,25 @@ pub(super) fn model_paths(config: &Config) -> ModelPaths {
 pub(super) fn open_model(
     config: &Config,
     recorded: Option<&ModelId>,
-) -> Result<Arc<LocalModel>, Failure> {
-    let name = match recorded {
+    stats: &Arc<Stats>,
+) -> Result<Arc<dyn Embedder>, Failure> {
+    let model: Arc<dyn Embedder> = match providers::kind(config, recorded) {
+        EmbeddingKind::OpenAi => Arc::new(providers::embedder(config, recorded, stats)?),
+        EmbeddingKind::Local => Arc::new(open_local(config, recorded)?),
+    };
+    match recorded {
+        Some(stored) if stored != model.model() => Err(store_failure(StoreError::ModelMismatch {
+            location: config.store_dir.display().to_string(),
+            stored: stored.clone(),
+            offered: model.model().clone(),
+        })),
+        _ => Ok(model),
+    }
+}
+
+fn open_local(config: &Config, recorded: Option<&ModelId>) -> Result<LocalModel, Failure> {
+    let is_ours = |model: &&ModelId| own_dimensions(&model.name).is_none();
+    let name = match recorded.filter(is_ours) {
         Some(recorded) if !config.is_said("embedding.model") => &recorded.name,
         _ => &config.raw.embedding.model,
     };
@@ -56,15 +147,7 @@ pub(super) fn open_model(
     let model = model_paths(config)
         .find(name)
         .and_then(|folder| LocalModel::open(&folder, threads));
-    let model = model.map_err(embed_failure)?;
-    match recorded {
-        Some(stored) if stored != model.model() => Err(store_failure(StoreError::ModelMismatch {
-            location: config.store_dir.display().to_string(),
-            stored: stored.clone(),
-            offered: model.model().clone(),
-        })),
-        _ => Ok(Arc::new(model)),
-    }
+    model.map_err(embed_failure)
 }
 
 /// What answers, and what stores: one store and one model behind both.
@@ -73,24 +156,38 @@ pub(super) struct Parts {
     pub(super) searcher: Arc<Searcher>,
     /// Stores documents.
     pub(super) ingester: Arc<Ingester>,
+    /// What providers were asked, where there are any.
+    pub(super) provider_stats: Option<Arc<Stats>>,
 }
 
 /// Opens everything that is local.
 pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
-    assemble(config, open_store(config, EmbeddedStore::open)?)
+    assemble(config, open_store(config, Purpose::Write)?)
+}
+
+/// As [`open`], without waiting for what is remote.
+pub(super) fn open_for_serving(config: &Config) -> Result<Parts, Failure> {
+    assemble(config, open_store(config, Purpose::Serve)?)
 }
 
 /// As [`open`], over a store that is there and may perhaps only be read.
 pub(super) fn open_for_reading(config: &Config) -> Result<Parts, Failure> {
-    assemble(config, open_store(config, EmbeddedStore::open_for_reading)?)
+    assemble(config, open_store(config, Purpose::Read)?)
 }
 
-fn assemble(config: &Config, repo: Arc<EmbeddedStore>) -> Result<Parts, Failure> {
-    let recorded = repo.model().map_err(store_failure)?;
-    let embedder: Arc<dyn Embedder> = open_model(config, recorded.as_ref())?;
-    let repo: Arc<dyn EmbeddingRepo> = repo;
-    let cached = CachedEmbedder::new(Arc::clone(&embedder), config.raw.embedding.cache_entries);
-    let searcher = Searcher::new(cached, Arc::clone(&repo), Arc::new(SystemClock));
+fn assemble(config: &Config, repo: Arc<dyn EmbeddingRepo>) -> Result<Parts, Failure> {
+    let recorded = match repo.model() {
+        // A daemon waits for its database while it serves.
+        Err(StoreError::Unavailable { .. } | StoreError::Busy { .. }) => None,
+        recorded => recorded.map_err(store_failure)?,
+    };
+    let stats = Arc::default();
+    let embedder = open_model(config, recorded.as_ref(), &stats)?;
+    let generator = providers::generator(config, &stats)?;
+    let has_provider = generator.is_some() || embedder.provider() != "local";
+    let cached = cached(config, &embedder)?;
+    let searcher =
+        Searcher::new(cached, Arc::clone(&repo), Arc::new(SystemClock)).with_generator(generator);
     let limits = &config.raw.ingest;
     if limits.chunk_tokens > embedder.max_tokens() {
         let what = format!(
@@ -114,7 +211,38 @@ fn assemble(config: &Config, repo: Arc<EmbeddedStore>) -> Result<Parts, Failure>
     Ok(Parts {
         searcher: Arc::new(searcher),
         ingester: Arc::new(ingester),
+        provider_stats: has_provider.then_some(stats),
     })
+}
+
+/// The caches in front of `embedder`.
+fn cached(config: &Config, embedder: &Arc<dyn Embedder>) -> Result<CachedEmbedder, Failure> {
+    let settings = &config.raw.embedding;
+    let mut cached = CachedEmbedder::new(Arc::clone(embedder), settings.cache_entries);
+    if embedder.provider() != "local" {
+        cached = cached.gathering(Gatherer::new(Arc::clone(embedder), settings.batch_max));
+    }
+    if let Some(address) = redis_address(config)? {
+        let timeout = Duration::from_millis(settings.redis_timeout_ms);
+        let redis = RedisCache::start(address, timeout)
+            .map_err(|error| Failure::failed("cannot start a thread for Redis").because(error))?;
+        cached = cached.with_shared(Box::new(redis));
+    }
+    Ok(cached)
+}
+
+/// The Redis that is configured, if any. Whether it is there is no question of configuration.
+pub(super) fn redis_address(config: &Config) -> Result<Option<RedisAddress>, Failure> {
+    let url = &config.raw.embedding.redis_url;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let address = RedisAddress::parse(url).map_err(|problem| {
+        Failure::configuration("`embedding.redis_url` is no address of a Redis")
+            .because(problem)
+            .hint("as redis://:PASSWORD@cache.internal:6379/0, or rediss:// for TLS")
+    });
+    address.map(Some)
 }
 
 /// Takes text out of files, in worker processes that a bad file may crash.

@@ -69,7 +69,35 @@ pub(super) fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(paths)
 }
 
-/// `ALFRED__SECTION__KEY`, the names users already know, and systemd credentials.
+/// Secrets that systemd handed over: files in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+pub(super) fn credentials(environment: &Environment) -> Result<Layer, ConfigError> {
+    let mut layer = Layer::default();
+    let Some(folder) = environment.path("CREDENTIALS_DIRECTORY") else {
+        return Ok(layer);
+    };
+    let known = [
+        ("postgres_dsn", "store.dsn"),
+        ("openai_api_key", "embedding.api_key"),
+        ("redis_url", "embedding.redis_url"),
+    ];
+    for (name, path) in known {
+        let file = folder.join(name);
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(ConfigError::Read { path: file, source }),
+        };
+        let origin = format!("credential {name}");
+        layer.0.push(from_text(
+            known_key(path, &origin)?,
+            text.trim_end(),
+            &origin,
+        )?);
+    }
+    Ok(layer)
+}
+
+/// `ALFRED__SECTION__KEY` and the names users already know.
 pub(super) fn environment(environment: &Environment) -> Result<Layer, ConfigError> {
     let mut layer = Layer::default();
     let known = [
@@ -79,10 +107,11 @@ pub(super) fn environment(environment: &Environment) -> Result<Layer, ConfigErro
         ("REDIS_URL", "embedding.redis_url"),
     ];
     for (name, path) in known {
-        // Ambient: they may be there for another program. A planned key is then left out.
-        let key = keys::find(path).filter(|key| !key.planned);
-        if let (Some(key), Some(value)) = (key, environment.get(name)) {
-            layer.0.push(from_text(key, value, name)?);
+        if let Some(value) = environment.get(name) {
+            let origin = format!("environment {name}");
+            layer
+                .0
+                .push(from_text(known_key(path, &origin)?, value, &origin)?);
         }
     }
     for (rest, value) in environment.with_prefix("ALFRED__") {

@@ -11,6 +11,7 @@ pub mod raw;
 pub use environment::Environment;
 pub use raw::Raw;
 
+use crate::secret::Secret;
 use config::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,10 @@ pub struct Config {
     pub raw: Raw,
     /// The main file that was read, if any.
     pub main_file: Option<PathBuf>,
+    /// Which store; `POSTGRES_DSN` makes it PostgreSQL where `store.kind` is not said.
+    pub store_kind: StoreKind,
+    /// Which embedder, where that was said; else the model recorded in the store decides.
+    pub embedding_kind: Option<EmbeddingKind>,
     /// Folder of the embedded store.
     pub store_dir: PathBuf,
     /// Folder of recorded soak runs.
@@ -36,7 +41,27 @@ pub struct Config {
     pub models_dir: Option<PathBuf>,
     /// This user's own data: `$XDG_DATA_HOME/alfred`.
     pub data_home: PathBuf,
+    /// The `AWS_…` variables, by whose names everybody knows how object storage is reached.
+    pub aws: BTreeMap<String, Secret>,
     origins: BTreeMap<&'static str, (String, String)>,
+}
+
+/// Where documents are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// SQLite in a folder of this machine.
+    Embedded,
+    /// PostgreSQL with pgvector.
+    Postgres,
+}
+
+/// Who embeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddingKind {
+    /// A model on this machine.
+    Local,
+    /// A server that speaks OpenAI's API.
+    OpenAi,
 }
 
 /// One line of `alfred config show`.
@@ -74,6 +99,7 @@ impl Config {
                 all.push(layers::file(&path)?);
             }
         }
+        all.push(layers::credentials(environment)?);
         all.push(layers::environment(environment)?);
         all.push(layers::flags(flags)?);
         let mut builder = config::Config::builder();
@@ -105,19 +131,28 @@ impl Config {
                 .get(path)
                 .is_some_and(|(_, source)| source != "default")
         };
-        let unavailable = if raw.store.kind == "postgres" {
-            Some(("store.kind", "postgres"))
-        } else if !said("store.kind") && environment.get("POSTGRES_DSN").is_some() {
-            Some(("store.kind", "postgres (POSTGRES_DSN is set)"))
-        } else if raw.embedding.kind == "openai" {
-            Some(("embedding.kind", "openai"))
-        } else if raw.answer.kind == crate::domain::AnswerKind::Generated {
-            Some(("answer.kind", "generated"))
-        } else {
-            None
+        let store_kind = match raw.store.kind.as_str() {
+            "postgres" => StoreKind::Postgres,
+            _ if !said("store.kind") && !raw.store.dsn.is_empty() => StoreKind::Postgres,
+            _ => StoreKind::Embedded,
         };
-        if let Some((key, value)) = unavailable {
-            return Err(ConfigError::Unavailable { key, value });
+        let embedding_kind = said("embedding.kind").then_some(match raw.embedding.kind.as_str() {
+            "openai" => EmbeddingKind::OpenAi,
+            _ => EmbeddingKind::Local,
+        });
+        if store_kind == StoreKind::Postgres && raw.store.dsn.is_empty() {
+            return Err(ConfigError::Missing {
+                key: "store.dsn",
+                because: "`store.kind` is \"postgres\"",
+                hint: "set POSTGRES_DSN, as postgresql://alfred@localhost/alfred",
+            });
+        }
+        if raw.answer.kind == crate::domain::AnswerKind::Generated && raw.answer.model.is_empty() {
+            return Err(ConfigError::Missing {
+                key: "answer.model",
+                because: "`answer.kind` is \"generated\"",
+                hint: "name a chat model of the provider, as \"gpt-4o-mini\"",
+            });
         }
         let limits = &raw.ingest;
         if limits.overlap_tokens > limits.chunk_tokens / 4 {
@@ -141,10 +176,17 @@ impl Config {
         Ok(Self {
             store_dir: path_or(&raw.store.path, base.clone()),
             runs_dir: path_or(&raw.soak.runs_dir, base.join("soak")),
+            store_kind,
+            embedding_kind,
             models_dir: Some(&raw.embedding.models_dir)
                 .filter(|dir| !dir.is_empty())
                 .map(PathBuf::from),
             data_home,
+            aws: environment
+                .with_prefix("AWS_")
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (format!("AWS_{name}"), Secret::new(value)))
+                .collect(),
             raw,
             main_file,
             origins,
@@ -251,13 +293,15 @@ pub enum ConfigError {
         /// Where it was written.
         origin: String,
     },
-    /// The value belongs to a later version.
-    #[error("`{key}` = {value} is not available in alfred {}", env!("CARGO_PKG_VERSION"))]
-    Unavailable {
+    /// The key is needed because of another one.
+    #[error("`{key}` is not set, and {because}")]
+    Missing {
         /// The key.
         key: &'static str,
-        /// Its value, and why it has that value.
-        value: &'static str,
+        /// What needs it.
+        because: &'static str,
+        /// What to try next.
+        hint: &'static str,
     },
     /// The value is of the wrong type or out of range.
     #[error("`{key}` in {origin} must be {expected}, got {got}")]
@@ -288,10 +332,7 @@ impl ConfigError {
             Self::Planned { .. } => {
                 "remove it; docs/configuration.md says what is available".into()
             }
-            Self::Unavailable {
-                key: "store.kind", ..
-            } => "set `store.kind = \"embedded\"`, or unset POSTGRES_DSN".into(),
-            Self::Unavailable { key, .. } => format!("leave `{key}` at its default"),
+            Self::Missing { hint, .. } => (*hint).to_owned(),
             Self::Read { .. } => {
                 "check the path; without --config, /etc/alfred/alfred.toml is read, else \
                  ./alfred.toml, else the built-in defaults hold"

@@ -1,6 +1,7 @@
 //! The configuration as it is written: one struct a section, deserialised after every layer was
 //! merged. Units are in the names; [`super::keys`] holds defaults and ranges.
 
+use crate::secret::Secret;
 use serde::Deserialize;
 
 /// Every section that this version reads.
@@ -50,6 +51,12 @@ pub struct Server {
 pub struct Store {
     pub kind: String,
     pub path: String,
+    pub dsn: Secret,
+    pub pool_size: u32,
+    pub pool_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
+    pub ef_search: u32,
+    pub quantization: String,
 }
 
 /// `[embedding]`: which model.
@@ -59,7 +66,15 @@ pub struct Embedding {
     pub kind: String,
     pub model: String,
     pub models_dir: String,
+    pub base_url: String,
+    pub api_key: Secret,
+    pub dimensions: usize,
+    pub timeout_ms: u64,
+    pub retries: u32,
+    pub batch_max: usize,
     pub cache_entries: u64,
+    pub redis_url: Secret,
+    pub redis_timeout_ms: u64,
 }
 
 /// `[answer]`: what a query gets by default.
@@ -67,6 +82,9 @@ pub struct Embedding {
 #[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
 pub struct Answer {
     pub kind: crate::domain::AnswerKind,
+    pub model: String,
+    pub max_tokens: u32,
+    pub timeout_ms: u64,
 }
 
 /// `[ingest]`: how documents become chunks.

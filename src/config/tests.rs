@@ -105,12 +105,40 @@ fn what_is_not_there_yet_is_refused_not_ignored() {
         text.contains("`server.tls_cert`") && text.contains("not available"),
         "{text}"
     );
-    let text = message(load("", &[("POSTGRES_DSN", "postgresql://u:secret@h/db")]));
+}
+
+#[test]
+fn a_dsn_selects_postgres_where_no_kind_is_said() {
+    let dsn = [("POSTGRES_DSN", "postgresql://u:hush@h/db")];
+    let config = load("", &dsn).unwrap();
+    assert_eq!(config.store_kind, StoreKind::Postgres);
+    let shown = format!("{:?} {:?}", config.show(), config.raw.store);
+    assert!(!shown.contains("hush"), "{shown}");
+    assert!(shown.contains("environment POSTGRES_DSN"), "{shown}");
+    let said = load("store.kind = \"embedded\"", &dsn).unwrap();
+    assert_eq!(said.store_kind, StoreKind::Embedded);
+    let text = message(load("store.kind = \"postgres\"", &[]));
     assert!(
-        text.contains("unset POSTGRES_DSN") && !text.contains("secret"),
+        text.contains("`store.dsn` is not set") && text.contains("POSTGRES_DSN"),
         "{text}"
     );
-    assert!(load("store.kind = \"embedded\"", &[("POSTGRES_DSN", "x")]).is_ok());
+}
+
+#[test]
+fn secrets_come_as_credentials_and_the_environment_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("openai_api_key"), "sk-file\n").unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let config = load("", &[("CREDENTIALS_DIRECTORY", directory)]).unwrap();
+    assert_eq!(config.raw.embedding.api_key.reveal(), "sk-file");
+    assert_eq!(config.embedding_kind, None);
+    let variables = [
+        ("CREDENTIALS_DIRECTORY", directory),
+        ("OPENAI_API_KEY", "sk-env"),
+    ];
+    let config = load("", &variables).unwrap();
+    assert_eq!(config.raw.embedding.api_key.reveal(), "sk-env");
+    assert!(!format!("{:?}", config.show()).contains("sk-"));
 }
 
 #[test]

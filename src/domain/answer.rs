@@ -9,6 +9,8 @@ pub struct Answer {
     /// Text with footnotes `[^n]`, n being the 1-based citation; empty when nothing answers; `None`
     /// when none was wanted.
     pub text: Option<String>,
+    /// Why `text` is quoted although a generated answer was wanted.
+    pub fallback: Option<String>,
     /// Best first, at most `top_k`.
     pub citations: Vec<Citation>,
     /// Where the time went.
@@ -61,4 +63,15 @@ pub struct Usage {
     pub embedding_tokens: u64,
     /// Whether the embedding came from the cache.
     pub embedding_cached: bool,
+    /// What the chat model cost, where it answered.
+    pub completion: Option<CompletionUsage>,
+}
+
+/// Tokens of a chat model, as it counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompletionUsage {
+    /// Of the rules, the passages and the question.
+    pub prompt_tokens: u64,
+    /// Of the answer.
+    pub completion_tokens: u64,
 }

@@ -9,6 +9,8 @@ pub struct Embedding(Box<[f32]>);
 impl Embedding {
     /// Most dimensions that any store accepts.
     pub const MAX_DIMENSIONS: usize = 4_096;
+    /// How far from 1 a length may be: rounding to `f32` leaves some 1e-7.
+    pub const UNIT_TOLERANCE: f64 = 1e-4;
 
     /// Normalises `values` (length 1 to 4,096).
     ///
@@ -42,6 +44,25 @@ impl Embedding {
             *value = (f64::from(*value) / norm) as f32;
         }
         Ok(Self(values.into_boxed_slice()))
+    }
+
+    /// Takes `values` as they are, bit for bit: a vector that was normalised before, and kept.
+    ///
+    /// # Errors
+    /// As [`Embedding::normalised`], and when the length is not 1 within
+    /// [`Embedding::UNIT_TOLERANCE`].
+    pub fn of_unit_length(values: Vec<f32>) -> Result<Self, LimitError> {
+        let squares: f64 = values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+        if (squares.sqrt() - 1.0).abs() <= Self::UNIT_TOLERANCE
+            && values.len() <= Self::MAX_DIMENSIONS
+        {
+            return Ok(Self(values.into_boxed_slice()));
+        }
+        // A sum that is not a number is not near 1 either.
+        Err(LimitError::new(
+            "embedding",
+            "must be finite and of length 1",
+        ))
     }
 
     /// The values, `dimensions` of them.

@@ -11,7 +11,7 @@ pub mod filter;
 pub mod query;
 pub mod stored;
 
-pub use answer::{Answer, Citation, Timings, Usage};
+pub use answer::{Answer, Citation, CompletionUsage, Timings, Usage};
 pub use chunk::Chunk;
 pub use collection::CollectionName;
 pub use document::{Block, BlockKind, ContentHash, ExtractedText, Metadata, SourceName};

@@ -2,22 +2,31 @@
 //!
 //! Embedding is most of a query's time, and people ask the same things. A vector is kept under the
 //! BLAKE3 hash of the model's name and the normalised text: trimmed, Unicode NFC, inner white space
-//! collapsed. Callers that ask for the same text at the same time share one run of the model. What
-//! failed is not kept.
+//! collapsed. It is looked for in memory, then in a cache that several daemons share
+//! ([`super::shared`]), where there is one, and only then made. Callers that ask for the same text at
+//! the same time share all of this ([`super::flight`]), and different ones a call to the provider
+//! ([`super::gather`]). What failed is not kept.
 
+use super::flight::{Flights, Landed};
+use super::gather::{Gatherer, single};
+use super::shared::{SharedStats, SharedStore, SharedTier};
 use super::{EmbedError, Embedder};
+use crate::clock::Deadline;
 use crate::domain::Embedding;
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// An embedder of queries with a bounded cache in front.
+/// An embedder of queries with bounded caches in front.
 pub struct CachedEmbedder {
     embedder: Arc<dyn Embedder>,
     entries: Cache<Key, Entry>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    flights: Flights<Key, Found>,
+    shared: Option<SharedTier>,
+    gatherer: Option<Gatherer>,
+    memory_hits: AtomicU64,
+    memory_misses: AtomicU64,
 }
 
 type Key = [u8; blake3::OUT_LEN];
@@ -26,6 +35,20 @@ type Key = [u8; blake3::OUT_LEN];
 struct Entry {
     embedding: Arc<Embedding>,
     tokens: u64,
+}
+
+/// A vector, and whether it was there already.
+#[derive(Clone)]
+struct Found {
+    entry: Entry,
+    from: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Memory,
+    Shared,
+    Model,
 }
 
 /// The vector of one query, and what it cost.
@@ -40,14 +63,37 @@ pub struct QueryEmbedding {
 }
 
 impl CachedEmbedder {
-    /// Keeps at most `max_entries` vectors (0 keeps none), some 2 KB each at 384 dimensions.
+    /// Keeps at most `max_entries` vectors in memory (0 keeps none), some 2 KB each at 384
+    /// dimensions.
     #[must_use]
     pub fn new(embedder: Arc<dyn Embedder>, max_entries: u64) -> Self {
         Self {
             embedder,
             entries: Cache::new(max_entries),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            flights: Flights::new(),
+            shared: None,
+            gatherer: None,
+            memory_hits: AtomicU64::new(0),
+            memory_misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Looks in `store` too for what is not in memory, and puts there what was made.
+    #[must_use]
+    pub fn with_shared(self, store: Box<dyn SharedStore>) -> Self {
+        Self {
+            shared: Some(SharedTier::new(store)),
+            ..self
+        }
+    }
+
+    /// Has queries that are in no cache embedded by `gatherer`, together where that helps: for
+    /// embedders that are asked over a network.
+    #[must_use]
+    pub fn gathering(self, gatherer: Gatherer) -> Self {
+        Self {
+            gatherer: Some(gatherer),
+            ..self
         }
     }
 
@@ -57,52 +103,83 @@ impl CachedEmbedder {
         &self.embedder
     }
 
-    /// Calls that were answered without a run of the model of their own.
+    /// Calls that were answered without a run of the model of their own: from memory, by the run of
+    /// another call, or from the shared cache.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.memory_hits() + self.shared().map_or(0, |shared| shared.hits)
     }
 
     /// Calls that needed a run of the model, whether it succeeded or not.
     #[must_use]
     pub fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
+        let found = self.shared().map_or(0, |shared| shared.hits);
+        self.memory_misses().saturating_sub(found)
     }
 
-    /// Vectors that are kept now; follows changes with a short delay.
+    /// Calls that were answered from memory, or together with another.
+    #[must_use]
+    pub fn memory_hits(&self) -> u64 {
+        self.memory_hits.load(Ordering::Relaxed)
+    }
+
+    /// Calls that were not; where there is a shared cache, they looked there.
+    #[must_use]
+    pub fn memory_misses(&self) -> u64 {
+        self.memory_misses.load(Ordering::Relaxed)
+    }
+
+    /// What has happened with the shared cache, where there is one.
+    #[must_use]
+    pub fn shared(&self) -> Option<SharedStats> {
+        self.shared.as_ref().map(SharedTier::stats)
+    }
+
+    /// Vectors that are kept in memory now; follows changes with a short delay.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.entries.entry_count()
     }
 
-    /// The vector of `text`; blocks while the model runs.
+    /// The vector of `text`; blocks while the model runs, and while it waits for others not beyond
+    /// `deadline`.
     ///
     /// # Errors
-    /// As [`Embedder::embed`]. Callers that waited for the same run get the same error.
-    pub fn embed_query(&self, text: &str) -> Result<QueryEmbedding, EmbedError> {
+    /// As [`Embedder::embed_within`]. Callers that waited for the same run get the same error, but
+    /// for [`EmbedError::TimedOut`], which is each caller's own.
+    pub fn embed_query(
+        &self,
+        text: &str,
+        deadline: Deadline,
+    ) -> Result<QueryEmbedding, EmbedError> {
         let text = normalise(text);
         let key = self.key(&text);
-        let found = match self.entries.get(&key) {
-            Some(entry) => Ok((entry, true)),
-            None => self
-                .entries
-                .entry(key)
-                .or_try_insert_with(|| self.embed(&text))
-                .map(|entry| {
-                    let cached = !entry.is_fresh();
-                    (entry.into_value(), cached)
-                }),
+        let (found, is_shared) = match self.entries.get(&key) {
+            Some(entry) => (Ok(Found::in_memory(entry)), false),
+            None => match self
+                .flights
+                .run(key, deadline, || self.find_or_embed(&key, &text, deadline))
+            {
+                Landed::Own(found) => (found, false),
+                Landed::Shared(found) => (found, true),
+                Landed::Expired => (Err(self.late()), true),
+            },
         };
-        let counter = match found {
-            Ok((_, true)) => &self.hits,
-            _ => &self.misses,
+        let is_memory_hit = match &found {
+            Ok(found) => is_shared || found.from == Place::Memory,
+            Err(_) => false,
+        };
+        let counter = if is_memory_hit {
+            &self.memory_hits
+        } else {
+            &self.memory_misses
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let (entry, cached) = found.map_err(|error| EmbedError::clone(&error))?;
+        let Found { entry, from } = found?;
         Ok(QueryEmbedding {
             embedding: entry.embedding,
             tokens: entry.tokens,
-            cached,
+            cached: is_shared || from != Place::Model,
         })
     }
 
@@ -116,19 +193,56 @@ impl CachedEmbedder {
         *hasher.finalize().as_bytes()
     }
 
-    fn embed(&self, text: &str) -> Result<Entry, EmbedError> {
-        let embedded = self.embedder.embed(&[text])?;
-        let [vector] = <[Embedding; 1]>::try_from(embedded.vectors).map_err(|vectors| {
-            EmbedError::Inference {
-                model: self.embedder.model().name.clone(),
-                texts: 1,
-                problem: format!("{} vectors came back for one text", vectors.len()),
-            }
-        })?;
-        Ok(Entry {
+    /// What one caller does for all who ask for `text` now.
+    fn find_or_embed(
+        &self,
+        key: &Key,
+        text: &str,
+        deadline: Deadline,
+    ) -> Result<Found, EmbedError> {
+        // Somebody may have ended just before.
+        if let Some(entry) = self.entries.get(key) {
+            return Ok(Found::in_memory(entry));
+        }
+        let model = self.embedder.model();
+        let shared = self.shared.as_ref();
+        let found = shared.and_then(|shared| shared.find(model, text, deadline));
+        let (from, (vector, tokens)) = match found {
+            Some(found) => (Place::Shared, found),
+            None => (Place::Model, self.embed(text, deadline)?),
+        };
+        if let (Some(shared), Place::Model) = (shared, from) {
+            shared.keep(model, text, &vector, tokens);
+        }
+        let entry = Entry {
             embedding: Arc::new(vector),
-            tokens: embedded.tokens,
-        })
+            tokens,
+        };
+        self.entries.insert(*key, entry.clone());
+        Ok(Found { entry, from })
+    }
+
+    fn embed(&self, text: &str, deadline: Deadline) -> Result<(Embedding, u64), EmbedError> {
+        match &self.gatherer {
+            Some(gatherer) => gatherer.embed(text, deadline),
+            None => single(&*self.embedder, text, deadline),
+        }
+    }
+
+    fn late(&self) -> EmbedError {
+        EmbedError::TimedOut {
+            provider: self.embedder.provider().to_owned(),
+            problem: "the same query, which was asked before".to_owned(),
+        }
+    }
+}
+
+impl Found {
+    fn in_memory(entry: Entry) -> Self {
+        Self {
+            entry,
+            from: Place::Memory,
+        }
     }
 }
 
@@ -218,20 +332,29 @@ mod tests {
     fn the_same_text_is_embedded_once_however_it_is_spaced() {
         let model = Counting::new(None);
         let cache = CachedEmbedder::new(model.clone(), 10);
-        let first = cache.embed_query("caf\u{e9}  au lait").unwrap();
-        let again = cache.embed_query(" cafe\u{301} au\n\tlait ").unwrap();
+        let first = cache
+            .embed_query("caf\u{e9}  au lait", Deadline::NONE)
+            .unwrap();
+        let again = cache
+            .embed_query(" cafe\u{301} au\n\tlait ", Deadline::NONE)
+            .unwrap();
         assert!(!first.cached && again.cached);
         assert_eq!((again.tokens, &again.embedding), (7, &first.embedding));
         assert_eq!((model.calls(), cache.hits(), cache.misses()), (1, 1, 1));
-        assert!(!cache.embed_query("cafe au lait").unwrap().cached);
+        assert!(
+            !cache
+                .embed_query("cafe au lait", Deadline::NONE)
+                .unwrap()
+                .cached
+        );
     }
 
     #[test]
     fn what_failed_is_tried_again() {
         let model = Counting::new(None);
         let cache = CachedEmbedder::new(model.clone(), 10);
-        assert!(cache.embed_query("fail").is_err());
-        assert!(cache.embed_query("fail").is_err());
+        assert!(cache.embed_query("fail", Deadline::NONE).is_err());
+        assert!(cache.embed_query("fail", Deadline::NONE).is_err());
         assert_eq!((model.calls(), cache.hits(), cache.misses()), (2, 0, 2));
     }
 
@@ -242,7 +365,7 @@ mod tests {
         let cache = CachedEmbedder::new(model.clone(), 10);
         std::thread::scope(|scope| {
             let callers: Vec<_> = (0..CALLERS)
-                .map(|_| scope.spawn(|| cache.embed_query("same").unwrap().cached))
+                .map(|_| scope.spawn(|| cache.embed_query("same", Deadline::NONE).unwrap().cached))
                 .collect();
             model.gate.as_ref().unwrap().wait();
             let cached = callers.into_iter().filter_map(|caller| {
@@ -260,7 +383,9 @@ mod tests {
         let model = Counting::new(None);
         let cache = CachedEmbedder::new(model.clone(), 16);
         for number in 0..500 {
-            cache.embed_query(&format!("query {number}")).unwrap();
+            cache
+                .embed_query(&format!("query {number}"), Deadline::NONE)
+                .unwrap();
         }
         cache.entries.run_pending_tasks();
         assert!(cache.entries() <= 16, "{}", cache.entries());
@@ -271,7 +396,7 @@ mod tests {
         let model = Counting::new(None);
         let cache = CachedEmbedder::new(model.clone(), 0);
         for _ in 0..3 {
-            assert!(!cache.embed_query("same").unwrap().cached);
+            assert!(!cache.embed_query("same", Deadline::NONE).unwrap().cached);
             cache.entries.run_pending_tasks();
         }
         assert_eq!(model.calls(), 3);

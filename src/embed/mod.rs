@@ -5,6 +5,8 @@
 
 pub mod batcher;
 pub mod cache;
+mod flight;
+pub mod gather;
 mod graph;
 mod hub;
 pub mod known;
@@ -12,18 +14,24 @@ mod lanes;
 pub mod local;
 pub mod model_folder;
 pub mod model_paths;
+pub mod openai;
 pub mod pull;
+pub mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
 pub mod verify;
 
+use crate::clock::Deadline;
 use crate::domain::{Embedding, ModelId};
+use std::time::Duration;
 
 pub use cache::{CachedEmbedder, QueryEmbedding};
+pub use gather::Gatherer;
 pub use local::LocalModel;
 pub use model_folder::{DEFAULT_MODEL, ModelFolder};
 pub use model_paths::ModelPaths;
+pub use shared::{RedisAddress, RedisCache};
 
 /// What one call returned.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +58,27 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// When the model or provider fails; nothing is returned for part of the texts.
     fn embed(&self, texts: &[&str]) -> Result<Embedded, EmbedError>;
+
+    /// As [`Embedder::embed`], for a caller that has no use for vectors after `deadline`. A model
+    /// on this machine runs to its end; a provider is not waited for longer.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`], and [`EmbedError::TimedOut`].
+    fn embed_within(&self, texts: &[&str], deadline: Deadline) -> Result<Embedded, EmbedError> {
+        let _ = deadline;
+        self.embed(texts)
+    }
+
+    /// For how long no text will be embedded, because the provider is known to be down; `None` when
+    /// one would be tried.
+    fn unavailable_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Who embeds, as metrics name it: `local` or `openai`.
+    fn provider(&self) -> &'static str {
+        "local"
+    }
 }
 
 /// Why no vectors came back.
@@ -75,6 +104,35 @@ pub enum EmbedError {
         /// What happened.
         problem: String,
     },
+    /// The provider cannot be reached, is overloaded, or asked to come back later; nothing is
+    /// wrong with the request.
+    #[error("the provider {provider} is not available: {problem}")]
+    Unavailable {
+        /// Where it is, without credentials.
+        provider: String,
+        /// What happened, after how many tries.
+        problem: String,
+        /// When it may be asked again, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// The provider refused the request, or what it answered is not what was asked for.
+    #[error("the provider {provider}: {problem}")]
+    Provider {
+        /// Where it is, without credentials.
+        provider: String,
+        /// What it said, or what is wrong with its answer; no key in it.
+        problem: String,
+        /// What to try next.
+        hint: Option<String>,
+    },
+    /// The caller's time was over.
+    #[error("the provider {provider} did not answer in time: {problem}")]
+    TimedOut {
+        /// Where it is, without credentials.
+        provider: String,
+        /// What was waited for.
+        problem: String,
+    },
 }
 
 impl EmbedError {
@@ -85,6 +143,16 @@ impl EmbedError {
             Self::Model { model, .. } => Some(format!(
                 "run `alfred model pull {model}`, then `alfred model verify {model}`"
             )),
+            Self::Unavailable { .. } => Some(
+                "check `embedding.base_url` and that the provider is up; it is tried again by itself"
+                    .to_owned(),
+            ),
+            Self::TimedOut { .. } => Some(
+                "raise `server.request_timeout_ms` or `embedding.timeout_ms`, or look at the \
+                 provider"
+                    .to_owned(),
+            ),
+            Self::Provider { hint, .. } => hint.clone(),
             Self::Inference { .. } => None,
         }
     }

@@ -42,7 +42,7 @@ pub fn answer_json(answer: &Answer) -> Value {
         .unwrap_or_default()
 }
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::domain::{Answer, Query, Upserted};
 use crate::embed::Embedder;
 use crate::ingest::{IngestError, Ingester, NewDocument};
@@ -57,8 +57,8 @@ use std::time::Duration;
 /// while queries queue.
 const READ_PLACES: usize = 4;
 
-/// Answers one question; blocks.
-pub type AnswerFn = dyn Fn(&Query) -> Result<Answer, SearchError> + Send + Sync;
+/// Answers one question; blocks, on others not beyond the deadline.
+pub type AnswerFn = dyn Fn(&Query, Deadline) -> Result<Answer, SearchError> + Send + Sync;
 /// Stores documents, each whole or refused by itself; blocks.
 pub type PutFn =
     dyn Fn(&[NewDocument]) -> Result<Vec<Result<Upserted, IngestError>>, IngestError> + Send + Sync;
@@ -85,7 +85,7 @@ impl UseCases {
         Self {
             repo: Arc::clone(searcher.repo()),
             embedder: Arc::clone(searcher.embedder()),
-            answer: Arc::new(move |query| searcher.answer(query)),
+            answer: Arc::new(move |query, deadline| searcher.answer(query, deadline)),
             put: Arc::new(move |documents| ingester.put(documents)),
         }
     }

@@ -13,7 +13,16 @@ use serde_json::Value;
 pub(super) const MAX_DOCUMENTS: usize = 1_000;
 
 const QUERY_FIELDS: &[&str] = &["query", "top_k", "mode", "collection", "filter", "answer"];
-const DOCUMENT_FIELDS: &[&str] = &["content", "source", "title", "metadata", "collection"];
+const DOCUMENT_FIELDS: &[&str] = &[
+    "content",
+    "source",
+    "title",
+    "metadata",
+    "collection",
+    "version",
+];
+/// Longest version, in bytes.
+const MAX_VERSION_BYTES: usize = 256;
 /// Longest title, in bytes.
 const MAX_TITLE_BYTES: usize = 1_024;
 
@@ -112,7 +121,18 @@ fn refuse_repeats(mut read: Vec<Read>) -> Vec<Read> {
 
 fn document(value: Value) -> Result<NewDocument, Problem> {
     let mut fields = Fields::new(value, "a document", DOCUMENT_FIELDS)?;
-    let content = fields.text("content")?;
+    let version = fields.maybe_text("version")?;
+    if let Some(version) = &version
+        && !(1..=MAX_VERSION_BYTES).contains(&version.len())
+    {
+        let length = version.len();
+        let detail = format!("`version` must be 1 to {MAX_VERSION_BYTES} bytes, got {length}");
+        return Err(Problem::field("version", detail));
+    }
+    let content = match version {
+        Some(_) => fields.maybe_text("content")?,
+        None => Some(fields.text("content")?),
+    };
     let source = SourceName::new(&fields.text("source")?)?;
     let title = fields.maybe_text("title")?;
     if let Some(title) = &title
@@ -130,6 +150,7 @@ fn document(value: Value) -> Result<NewDocument, Problem> {
         title,
         metadata: Metadata::new(fields.maybe_object("metadata")?.unwrap_or_default())?,
         content,
+        version,
     })
 }
 
@@ -292,6 +313,24 @@ mod tests {
                 None
             ]
         );
+    }
+
+    #[test]
+    fn a_version_may_stand_for_the_content() {
+        let one = |body: &str| match documents(body.as_bytes()).unwrap() {
+            Documents::One(document) => document,
+            Documents::Many(_) => panic!("one"),
+        };
+        let asked = one(r#"{"source": "a.md", "version": "v1"}"#).unwrap();
+        assert_eq!(
+            (asked.content, asked.version.as_deref()),
+            (None, Some("v1"))
+        );
+        let field = |body: &str| one(body).unwrap_err().field.unwrap_or_default();
+        assert_eq!(&*field(r#"{"source": "a.md", "version": ""}"#), "version");
+        assert_eq!(&*field(r#"{"source": "a.md", "version": null}"#), "content");
+        let long = format!(r#"{{"source": "a.md", "version": "{}"}}"#, "x".repeat(257));
+        assert_eq!(&*field(&long), "version");
     }
 
     #[test]

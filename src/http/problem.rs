@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What `Retry-After` says, in s: long enough for a queue to empty or a connection to recover.
 const RETRY_AFTER_S: u64 = 1;
@@ -26,6 +27,8 @@ pub(crate) struct Problem {
     pub(crate) documents: Option<Box<Value>>,
     /// The methods that the route has.
     pub(crate) allow: Option<&'static str>,
+    /// When to try again, where the default is not it.
+    pub(crate) retry_after: Option<Duration>,
     /// For the journal only: the cause with paths and addresses.
     pub(crate) cause: Option<Box<str>>,
 }
@@ -39,6 +42,7 @@ impl Problem {
             field: None,
             documents: None,
             allow: None,
+            retry_after: None,
             cause: None,
         }
     }
@@ -109,12 +113,19 @@ impl Problem {
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            let wait = self.retry_after.map_or(RETRY_AFTER_S, whole_seconds);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
     }
+}
+
+/// Seconds, rounded up, at least one.
+fn whole_seconds(wait: Duration) -> u64 {
+    let part = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + part).max(1)
 }
 
 /// An error and its sources on one line.
@@ -142,11 +153,14 @@ impl From<StoreError> for Problem {
                 return Self::new(StatusCode::NOT_FOUND, "unknown_collection", detail);
             }
             StoreError::Busy { .. } => "the store is busy",
+            StoreError::Unavailable { .. } => "the store is not available",
             StoreError::Gone { .. } => "the store was deleted or replaced while it was open",
             StoreError::NotWritable { .. } => "the store cannot be written",
             StoreError::ModelMismatch { .. } => "the store holds vectors of another model",
             StoreError::Damaged { .. } => "the store is damaged",
-            StoreError::Failed { .. } | StoreError::Open { .. } => "the store failed",
+            StoreError::Failed { .. } | StoreError::Open { .. } | StoreError::Refused { .. } => {
+                "the store failed"
+            }
         };
         Self::dependency("search_error", what, &error)
     }
@@ -154,7 +168,20 @@ impl From<StoreError> for Problem {
 
 impl From<EmbedError> for Problem {
     fn from(error: EmbedError) -> Self {
-        Self::dependency("openai_error", "the embedding failed", &error)
+        let (what, wait) = match &error {
+            EmbedError::TimedOut { .. } => {
+                let mut problem = Self::dependency("timeout", "the provider was too slow", &error);
+                problem.status = StatusCode::GATEWAY_TIMEOUT;
+                return problem;
+            }
+            EmbedError::Unavailable { retry_after, .. } => {
+                ("the embedding provider is not available", *retry_after)
+            }
+            _ => ("the embedding failed", None),
+        };
+        let mut problem = Self::dependency("openai_error", what, &error);
+        problem.retry_after = wait;
+        problem
     }
 }
 

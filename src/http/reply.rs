@@ -51,6 +51,8 @@ pub(super) fn problem(problem: Problem, info: &RequestInfo) -> Response {
 #[derive(Serialize)]
 struct AnswerBody<'a> {
     answer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_fallback: Option<&'a str>,
     citations: Vec<CitationBody<'a>>,
     timings_ms: TimingsBody,
     usage: UsageBody,
@@ -82,6 +84,10 @@ struct TimingsBody {
 struct UsageBody {
     embedding_tokens: u64,
     embedding_cached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens: Option<u64>,
 }
 
 /// The body of an answer that waited `queued` for its turn.
@@ -89,6 +95,7 @@ pub(super) fn answer(answer: &Answer, queued: Duration) -> Result<Vec<u8>, serde
     let queue_ms = queued.as_secs_f64() * 1e3;
     serde_json::to_vec(&AnswerBody {
         answer: answer.text.as_deref(),
+        answer_fallback: answer.fallback.as_deref(),
         citations: answer.citations.iter().map(citation).collect(),
         timings_ms: TimingsBody {
             queue: microseconds(queue_ms),
@@ -99,6 +106,8 @@ pub(super) fn answer(answer: &Answer, queued: Duration) -> Result<Vec<u8>, serde
         usage: UsageBody {
             embedding_tokens: answer.usage.embedding_tokens,
             embedding_cached: answer.usage.embedding_cached,
+            prompt_tokens: answer.usage.completion.map(|usage| usage.prompt_tokens),
+            completion_tokens: answer.usage.completion.map(|usage| usage.completion_tokens),
         },
     })
 }

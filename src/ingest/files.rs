@@ -3,6 +3,8 @@
 use crate::counted::Counted;
 use crate::domain::SourceName;
 use crate::extract::Format;
+use crate::ingest::coverage::Coverage;
+use crate::ingest::objects::Objects;
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -11,13 +13,33 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// What it is known by.
     pub source: SourceName,
     /// Its format; `None` when the extension is not one that is read.
     pub format: Option<Format>,
     /// Its size when it was found; 0 when that could not be told.
     pub bytes: u64,
+}
+
+/// Where a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    File(PathBuf),
+    /// In object storage, at the URL that is its source.
+    Object {
+        /// The same for as long as its content is; `None` when the server does not say.
+        version: Option<String>,
+    },
+}
+
+impl Place {
+    /// Whether it is in object storage.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        matches!(self, Self::Object { .. })
+    }
 }
 
 /// What the arguments came to.
@@ -33,45 +55,18 @@ pub struct Found {
     pub unmatched: Vec<String>,
     /// What was covered, for `--prune`.
     pub coverage: Coverage,
+    /// Where objects are fetched from, when some were found.
+    pub objects: Option<Objects>,
 }
 
 /// Files that were left out because of their ending, counted by it.
 pub type Skipped = Counted<50>;
 
-fn ending(path: &Path) -> String {
+pub(super) fn ending(path: &Path) -> String {
     path.extension().map_or_else(
         || "no ending".to_owned(),
         |ending| format!(".{}", ending.to_string_lossy().to_ascii_lowercase()),
     )
-}
-
-/// Which sources the arguments cover, whether or not a file is still there.
-#[derive(Debug, Default)]
-pub struct Coverage {
-    folders: Vec<String>,
-    patterns: Vec<GlobMatcher>,
-    /// Below these something could not be read: what is there is not known.
-    doubtful: Vec<String>,
-    /// Plain files were named, which cover nothing but themselves.
-    pub has_plain_files: bool,
-}
-
-impl Coverage {
-    /// Whether a document with this source would have been found, were its file there.
-    #[must_use]
-    pub fn covers(&self, source: &str) -> bool {
-        let inside = |folder: &String| {
-            folder.is_empty()
-                || source
-                    .strip_prefix(folder.as_str())
-                    .is_some_and(|rest| rest.starts_with('/'))
-        };
-        let is_doubtful = |path: &String| path == source || inside(path);
-        Format::of_source(source).is_some()
-            && !self.doubtful.iter().any(is_doubtful)
-            && (self.folders.iter().any(inside)
-                || self.patterns.iter().any(|pattern| pattern.is_match(source)))
-    }
 }
 
 /// Why an argument makes no sense.
@@ -100,8 +95,16 @@ pub enum FilesError {
         root: String,
     },
     /// A scheme that is not read.
-    #[error("{0} is not a local path, and this version reads local files only")]
+    #[error("{0} is neither a local path nor a URL of s3://")]
     Scheme(String),
+    /// No name of a bucket.
+    #[error("{url}: {bucket:?} is no name of a bucket")]
+    Bucket {
+        /// As it was given.
+        url: String,
+        /// What stands in place of a name.
+        bucket: String,
+    },
 }
 
 /// Expands `arguments` below `root`, both as given; relative arguments are relative to `current`.
@@ -264,14 +267,14 @@ impl Walk<'_> {
                 if self
                     .by_source
                     .get(&text)
-                    .is_some_and(|other| other.path != path) =>
+                    .is_some_and(|other| other.place != Place::File(path.to_owned())) =>
             {
                 let problem = format!("another file is known as {text} already; rename one");
                 self.problem(path, problem);
             }
             Ok(source) => {
                 let file = FoundFile {
-                    path: path.to_owned(),
+                    place: Place::File(path.to_owned()),
                     source,
                     format,
                     bytes: std::fs::metadata(path).map_or(0, |found| found.len()),
@@ -433,6 +436,15 @@ mod tests {
         assert_eq!(found.files.len(), 3);
         let problems: Vec<&str> = found.problems.iter().map(|(_, why)| why.as_str()).collect();
         assert_eq!(problems, ["it is a link to a file outside the root"]);
+    }
+
+    #[test]
+    fn a_folder_of_files_covers_no_url() {
+        let folder = corpus();
+        let everything = [".".to_owned(), "**/*.md".to_owned()];
+        let found = find(&everything, Path::new("."), folder.path()).unwrap();
+        assert!(found.coverage.covers("gone.md"));
+        assert!(!found.coverage.covers("s3://bucket/gone.md"));
     }
 
     #[test]

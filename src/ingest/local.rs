@@ -1,12 +1,36 @@
 //! The sink that embeds in this process and writes the store it opened.
 
-use super::pipeline::{Event, FileError, Options, ReadFile, Sink};
+use super::files::{FoundFile, Place};
+use super::pipeline::{Event, FileError, Known, Options, ReadFile, Sink};
 use super::{IngestError, Ingester, Prepared, plan};
-use crate::domain::{EmbeddedDocument, ExtractedText, UpsertStatus};
+use crate::domain::{EmbeddedDocument, ExtractedText, SourceName, UpsertStatus};
 use crate::extract::ExtractError;
 
 impl Sink for Ingester {
     type Ready = Prepared;
+
+    fn known(&self, files: &[&FoundFile], options: &Options) -> Result<Vec<Known>, IngestError> {
+        let sources: Vec<SourceName> = files.iter().map(|file| file.source.clone()).collect();
+        let stored = self.stored_hashes(&options.collection, &sources)?;
+        let known = |(file, stored): (&&FoundFile, _)| match (&file.place, file.format, stored) {
+            (_, _, None) => Known::Nothing,
+            (
+                Place::Object {
+                    version: Some(version),
+                },
+                Some(format),
+                stored,
+            ) if plan::need(
+                self.version_hash(format, version, None, &options.metadata),
+                stored,
+            ) == plan::Need::Nothing =>
+            {
+                Known::This
+            }
+            _ => Known::Another,
+        };
+        Ok(files.iter().zip(stored).map(known).collect())
+    }
 
     fn prepare(
         &self,
@@ -17,8 +41,12 @@ impl Sink for Ingester {
             file,
             format,
             bytes,
+            version,
         } = read;
-        let content_hash = self.hash(format, bytes, None, &options.metadata);
+        let content_hash = match version {
+            Some(version) => self.version_hash(format, version, None, &options.metadata),
+            None => self.hash(format, bytes, None, &options.metadata),
+        };
         let stored = self.stored_hash(&options.collection, &file.source)?;
         if plan::need(content_hash, stored) == plan::Need::Nothing {
             return Ok(None);

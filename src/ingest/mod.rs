@@ -1,7 +1,9 @@
 //! Documents into the store: extract → chunk → plan → embed in batches → one transaction a document.
 
+pub mod coverage;
 pub mod files;
 mod local;
+pub mod objects;
 pub mod pipeline;
 pub mod plan;
 
@@ -33,8 +35,11 @@ pub struct NewDocument {
     pub title: Option<String>,
     /// What the caller attached.
     pub metadata: Metadata,
-    /// Its text: HTML or plain text when the source's extension says so, else Markdown.
-    pub content: String,
+    /// Its text: HTML or plain text when the source's extension says so, else Markdown. Without it
+    /// nothing is stored: it is only asked whether `version` is.
+    pub content: Option<String>,
+    /// Stands for the content, as an ETag does: equal versions of a source mean equal content.
+    pub version: Option<String>,
 }
 
 /// Puts documents into a store; shared by the daemon and the command line.
@@ -108,14 +113,19 @@ impl Ingester {
             Some(format @ (Format::Html | Format::Text)) => format,
             _ => Format::Markdown,
         };
-        let bytes = new.content.as_bytes();
+        let content = new.content.as_deref();
         let title = new.title.as_deref();
-        let hash = self.hash(format, bytes, title, &new.metadata);
+        let hash = match (&new.version, content) {
+            (Some(version), _) => self.version_hash(format, version, title, &new.metadata),
+            (None, Some(content)) => self.hash(format, content.as_bytes(), title, &new.metadata),
+            (None, None) => return Err(missing_content().into()),
+        };
         let stored = self.stored_hash(&new.collection, &new.source)?;
         if plan::need(hash, stored) == plan::Need::Nothing {
             return Err(self.unchanged(&new.collection, &new.source));
         }
-        let text = match self.extract_pages(format, &new.content) {
+        let content = content.ok_or_else(missing_content)?;
+        let text = match self.extract_pages(format, content) {
             // What it held before must not be quoted any more.
             Err(ExtractError::Empty) if stored.is_some() => ExtractedText::default(),
             text => text.map_err(IngestError::Extract)?,
@@ -129,7 +139,7 @@ impl Ingester {
                 .to_owned(),
             metadata: new.metadata.clone(),
             content_hash: hash,
-            bytes: bytes.len() as u64,
+            bytes: content.len() as u64,
             chunks: Vec::new(),
         };
         Ok(self.prepare(document, &text))
@@ -167,12 +177,19 @@ impl Ingester {
         collection: &CollectionName,
         source: &SourceName,
     ) -> Result<Option<ContentHash>, StoreError> {
-        let stored = self
-            .repo
-            .content_hashes(collection, std::slice::from_ref(source));
-        match stored {
-            Err(StoreError::UnknownCollection { .. }) => Ok(None),
-            stored => Ok(stored?.first().copied().flatten()),
+        let stored = self.stored_hashes(collection, std::slice::from_ref(source))?;
+        Ok(stored.first().copied().flatten())
+    }
+
+    /// As `stored_hash`, of many sources.
+    fn stored_hashes(
+        &self,
+        collection: &CollectionName,
+        sources: &[SourceName],
+    ) -> Result<Vec<Option<ContentHash>>, StoreError> {
+        match self.repo.content_hashes(collection, sources) {
+            Err(StoreError::UnknownCollection { .. }) => Ok(vec![None; sources.len()]),
+            stored => stored,
         }
     }
 
@@ -189,7 +206,8 @@ impl Ingester {
         }
     }
 
-    /// The hash of everything that decides the document's chunks.
+    /// The hash of everything that decides the document's chunks; not the model, of which a store has
+    /// one: documents that were embedded anew with another are still the same.
     #[must_use]
     pub fn hash(
         &self,
@@ -198,15 +216,41 @@ impl Ingester {
         title: Option<&str>,
         metadata: &Metadata,
     ) -> ContentHash {
+        self.hash_of(format, &[bytes], title, metadata)
+    }
+
+    /// As [`Ingester::hash`], with a version in place of the bytes that it stands for. The two
+    /// never meet: no text that is stored begins with a NUL.
+    #[must_use]
+    pub fn version_hash(
+        &self,
+        format: Format,
+        version: &str,
+        title: Option<&str>,
+        metadata: &Metadata,
+    ) -> ContentHash {
+        let content = [b"\0version\0", version.as_bytes()];
+        self.hash_of(format, &content, title, metadata)
+    }
+
+    fn hash_of(
+        &self,
+        format: Format,
+        content: &[&[u8]],
+        title: Option<&str>,
+        metadata: &Metadata,
+    ) -> ContentHash {
         let mut hasher = blake3::Hasher::new();
         let how = format!(
-            "{} {format:?} {:?} {}\n{title:?}\n{}\n",
+            "{} {format:?} {:?}\n{title:?}\n{}\n",
             extract::VERSION,
             self.limits,
-            self.embedder.model(),
             serde_json::Value::Object(metadata.as_map().clone()),
         );
-        hasher.update(how.as_bytes()).update(bytes);
+        hasher.update(how.as_bytes());
+        for part in content {
+            hasher.update(part);
+        }
         ContentHash(*hasher.finalize().as_bytes())
     }
 
@@ -272,6 +316,11 @@ impl Ingester {
             .repo
             .upsert_embeddings(self.embedder.model(), &documents)?)
     }
+}
+
+fn missing_content() -> IngestError {
+    let problem = "is missing, and this version of the document is not stored";
+    LimitError::new("content", problem).into()
 }
 
 enum Skipped {

@@ -1,10 +1,13 @@
 //! Files → workers that read and prepare them → one thread that hands them to a [`Sink`].
 //!
-//! Memory is bounded: at most `workers` files are being taken apart, and at most
-//! [`QUEUE_DOCUMENTS`] wait for the sink.
+//! Objects that the sink has in their very version are left alone before any work is begun.
+//!
+//! Memory is bounded: at most `workers` files are being taken apart, at most [`FETCHES`] objects
+//! are being fetched, and at most [`QUEUE_DOCUMENTS`] wait for the sink.
 
 use super::IngestError;
-use super::files::FoundFile;
+use super::files::{Found, FoundFile, Place};
+use super::objects::{FETCHES, ObjectError, Objects};
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::extract::{ExtractError, Format};
 use crate::store::StoreError;
@@ -16,6 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Documents that may wait between extraction and the model: enough to fill batches of small
 /// documents, few enough that a thousand large ones do not pile up.
 const QUEUE_DOCUMENTS: usize = 64;
+
+/// Objects that are compared in one look at the sink.
+const COMPARED_TOGETHER: usize = 500;
 
 /// Largest file that is read at all, in bytes; a format may be stricter.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -36,6 +42,8 @@ pub enum Event {
     },
     /// There is no text in it; a warning.
     Empty(String),
+    /// It was deleted after it was found; a warning.
+    Vanished(String),
     /// It was not stored.
     Failed {
         /// Its source.
@@ -54,6 +62,7 @@ impl Event {
         match self {
             Self::Unchanged(source)
             | Self::Empty(source)
+            | Self::Vanished(source)
             | Self::Stored { source, .. }
             | Self::Failed { source, .. } => Some(source),
             Self::Embedded(_) => None,
@@ -70,6 +79,9 @@ pub enum FileError {
     /// Its extension is not one that is read.
     #[error("its format is not one that is read; there are: md, pdf, html, txt, rst, log")]
     UnknownFormat,
+    /// It could not be fetched.
+    #[error(transparent)]
+    Object(ObjectError),
     /// Its document was refused.
     #[error(transparent)]
     Document(#[from] IngestError),
@@ -109,12 +121,31 @@ pub struct ReadFile<'a> {
     pub format: Format,
     /// The whole of it.
     pub bytes: &'a [u8],
+    /// What stands for its content in the store's hash, for objects.
+    pub version: Option<&'a str>,
+}
+
+/// What a sink has of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing under its source.
+    Nothing,
+    /// Another version, or it was worked on in another way.
+    Another,
+    /// This version.
+    This,
 }
 
 /// Where documents go: a store that this process opened, or a running daemon.
 pub trait Sink: Sync {
     /// A document on its way.
     type Ready: Send;
+
+    /// What is there of files that have a version and a format, in their order.
+    ///
+    /// # Errors
+    /// When the sink as a whole refuses.
+    fn known(&self, files: &[&FoundFile], options: &Options) -> Result<Vec<Known>, IngestError>;
 
     /// Makes a document of a file; called on many threads. `None` when it is stored already.
     ///
@@ -148,29 +179,39 @@ enum Work<R> {
     Done(Event),
 }
 
-/// Stores `files`; `report` hears of each exactly once.
+/// Stores what was found; `report` hears of each exactly once.
 ///
 /// # Errors
 /// When the sink as a whole refuses; documents stored before stay.
 pub fn run<S: Sink>(
     sink: &S,
-    files: &[FoundFile],
+    found: &Found,
     options: &Options,
     report: &mut dyn FnMut(Event),
 ) -> Result<(), IngestError> {
+    let files = compare(sink, &found.files, options, report)?;
+    let workers = options.workers.max(1);
+    let has_objects = files.iter().any(|file| file.place.is_object());
+    let threads = workers.max(if has_objects { FETCHES } else { 1 });
+    let bench = Bench {
+        sink,
+        options,
+        objects: found.objects.as_ref(),
+        turns: Turns::new(workers),
+    };
     let next = AtomicUsize::new(0);
     let is_stopped = AtomicBool::new(false);
     let (sender, receiver) = crossbeam_channel::bounded(QUEUE_DOCUMENTS);
     let work_through = |sender: crossbeam_channel::Sender<Work<S::Ready>>| {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let work = work_on(sink, file, options);
+            let work = bench.work_on(file);
             if is_stopped.load(Ordering::Relaxed) || sender.send(work).is_err() {
                 return;
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..options.workers.max(1) {
+        for _ in 0..threads {
             let sender = sender.clone();
             scope.spawn(|| work_through(sender));
         }
@@ -180,6 +221,41 @@ pub fn run<S: Sink>(
         drop(receiver);
         result
     })
+}
+
+/// Reports the objects that need no work, and returns the other files.
+fn compare<'a, S: Sink>(
+    sink: &S,
+    files: &'a [FoundFile],
+    options: &Options,
+    report: &mut dyn FnMut(Event),
+) -> Result<Vec<&'a FoundFile>, IngestError> {
+    let is_versioned = |file: &&FoundFile| {
+        file.format.is_some()
+            && file.bytes <= MAX_FILE_BYTES
+            && matches!(file.place, Place::Object { version: Some(_) })
+    };
+    let (objects, mut rest): (Vec<_>, Vec<_>) = files.iter().partition(is_versioned);
+    for objects in objects.chunks(COMPARED_TOGETHER) {
+        for (file, known) in objects.iter().zip(sink.known(objects, options)?) {
+            let source = || file.source.to_string();
+            match known {
+                Known::This => report(Event::Unchanged(source())),
+                // Nothing is fetched to say what would be done.
+                _ if options.dry_run && file.bytes == 0 => report(Event::Empty(source())),
+                known if options.dry_run => report(Event::Stored {
+                    source: source(),
+                    status: match known {
+                        Known::Another => UpsertStatus::Replaced,
+                        _ => UpsertStatus::Created,
+                    },
+                    chunks: 0,
+                }),
+                _ => rest.push(file),
+            }
+        }
+    }
+    Ok(rest)
 }
 
 /// Gathers documents until there are enough of them, then stores them.
@@ -220,47 +296,104 @@ fn store_all<S: Sink>(
     }
 }
 
-fn work_on<S: Sink>(sink: &S, file: &FoundFile, options: &Options) -> Work<S::Ready> {
-    let source = || file.source.to_string();
-    let prepare = || {
-        let format = file.format.ok_or(FileError::UnknownFormat)?;
-        let bytes = read(&file.path)?;
-        sink.prepare(
-            ReadFile {
+/// Where files are taken apart.
+struct Bench<'a, S> {
+    sink: &'a S,
+    options: &'a Options,
+    objects: Option<&'a Objects>,
+    turns: Turns,
+}
+
+impl<S: Sink> Bench<'_, S> {
+    fn work_on(&self, file: &FoundFile) -> Work<S::Ready> {
+        let source = || file.source.to_string();
+        let prepare = || {
+            let format = file.format.ok_or(FileError::UnknownFormat)?;
+            let (bytes, version) = self.read(file)?;
+            let read = ReadFile {
                 file,
                 format,
                 bytes: &bytes,
-            },
-            options,
-        )
-    };
-    let crashed = |_| {
-        let problem = "the parser crashed on it; please report it".to_owned();
-        Err(ExtractError::Malformed(problem).into())
-    };
-    match catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(crashed) {
-        Ok(Some(ready)) => Work::Ready(ready),
-        Ok(None) => Work::Done(Event::Unchanged(source())),
-        Err(FileError::Document(IngestError::Extract(ExtractError::Empty))) => {
-            Work::Done(Event::Empty(source()))
+                version: version.as_deref(),
+            };
+            let _turn = self.turns.take();
+            self.sink.prepare(read, self.options)
+        };
+        let crashed = |_| {
+            let problem = "the parser crashed on it; please report it".to_owned();
+            Err(ExtractError::Malformed(problem).into())
+        };
+        match catch_unwind(AssertUnwindSafe(prepare)).unwrap_or_else(crashed) {
+            Ok(Some(ready)) => Work::Ready(ready),
+            Ok(None) => Work::Done(Event::Unchanged(source())),
+            Err(FileError::Document(IngestError::Extract(ExtractError::Empty))) => {
+                Work::Done(Event::Empty(source()))
+            }
+            Err(FileError::Object(ObjectError::NoObject)) => Work::Done(Event::Vanished(source())),
+            Err(error) => Work::Done(Event::Failed {
+                source: source(),
+                error,
+            }),
         }
-        Err(error) => Work::Done(Event::Failed {
-            source: source(),
-            error,
-        }),
     }
+
+    /// The whole of it, and its version if it is an object that has one.
+    fn read(&self, file: &FoundFile) -> Result<(Vec<u8>, Option<String>), FileError> {
+        match (&file.place, self.objects) {
+            (Place::File(path), _) => Ok((read(path)?, None)),
+            (Place::Object { .. }, _) if file.bytes > MAX_FILE_BYTES => Err(too_large(file.bytes)),
+            // Nothing to fetch.
+            (Place::Object { version }, _) if file.bytes == 0 => Ok((Vec::new(), version.clone())),
+            (Place::Object { .. }, None) => Err(FileError::Object(ObjectError::NoObject)),
+            (Place::Object { .. }, Some(objects)) => match objects.get(&file.source) {
+                Ok(body) => Ok((body.bytes, body.version)),
+                Err(ObjectError::TooLarge { bytes }) => Err(too_large(bytes)),
+                Err(error) => Err(FileError::Object(error)),
+            },
+        }
+    }
+}
+
+/// A turn for each worker: those who fetch are more than those who take apart.
+struct Turns(
+    crossbeam_channel::Sender<()>,
+    crossbeam_channel::Receiver<()>,
+);
+
+/// One turn, given back when it goes out of scope.
+struct Turn<'a>(&'a crossbeam_channel::Receiver<()>);
+
+impl Turns {
+    fn new(most: usize) -> Self {
+        let (sender, receiver) = crossbeam_channel::bounded(most);
+        Self(sender, receiver)
+    }
+
+    /// Waits until fewer than the most have a turn.
+    fn take(&self) -> Turn<'_> {
+        // Both ends are here: the channel is never closed.
+        let _ = self.0.send(());
+        Turn(&self.1)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.try_recv();
+    }
+}
+
+fn too_large(bytes: u64) -> FileError {
+    ExtractError::TooLarge {
+        bytes,
+        limit: MAX_FILE_BYTES,
+    }
+    .into()
 }
 
 /// The whole file, refused before it is read when it is too large; a file that grows meanwhile is
 /// read up to the limit and refused too.
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let too_large = |bytes| {
-        ExtractError::TooLarge {
-            bytes,
-            limit: MAX_FILE_BYTES,
-        }
-        .into()
-    };
     // Before it is opened: opening a named pipe would wait for a writer.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {

@@ -1,6 +1,6 @@
 //! PURE: what is there and what was found → what to do.
 
-use super::files::Coverage;
+use super::coverage::Coverage;
 use crate::domain::ContentHash;
 use std::collections::BTreeSet;
 

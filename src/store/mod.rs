@@ -7,6 +7,10 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod embedded;
+pub mod postgres;
+mod spread;
+
+pub use postgres::{PoolState, WaitHistogram};
 
 use crate::domain::{
     CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, Embedding, Filter, Metadata,
@@ -70,6 +74,17 @@ pub struct ListRequest {
     pub limit: usize,
 }
 
+/// Which documents to export, in order of source.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportRequest<'a> {
+    /// Where.
+    pub collection: &'a CollectionName,
+    /// Only sources after this one.
+    pub after: Option<&'a str>,
+    /// A page ends with the document that brings it to this many chunks.
+    pub chunks: usize,
+}
+
 /// What the store says of itself.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct StoreInfo {
@@ -91,6 +106,54 @@ pub struct StoreInfo {
     pub location: String,
     /// Version of the schema.
     pub schema_version: u32,
+    /// What a database adds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseInfo>,
+}
+
+/// What a database says of the tables and of itself.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct DatabaseInfo {
+    /// PostgreSQL's version.
+    pub server: String,
+    /// pgvector's version.
+    pub pgvector: String,
+    /// How the index that searches use holds vectors; `None` while there is no index.
+    pub index_kind: Option<&'static str>,
+    /// The table `documents` without its indexes.
+    pub table_bytes: u64,
+    /// The indexes of `documents`, the largest first.
+    pub indexes: Vec<IndexInfo>,
+    /// Rows of `documents` that vacuum has yet to clear away.
+    pub dead_rows: u64,
+    /// When statistics were made last, RFC 3339; `None`: never.
+    pub last_analyze: Option<String>,
+    /// When it was vacuumed last, RFC 3339; `None`: never.
+    pub last_vacuum: Option<String>,
+}
+
+/// One index.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct IndexInfo {
+    /// Its name.
+    pub name: String,
+    /// Its size on disk.
+    pub bytes: u64,
+    /// Whether it can be used: one whose building was cut off cannot.
+    pub valid: bool,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CheckReport {
+    /// Documents looked at.
+    pub documents: u64,
+    /// Chunks looked at, each with its vector.
+    pub chunks: u64,
+    /// What is wrong; empty for a sound store.
+    pub problems: Vec<String>,
+    /// Whether making the text index anew mends at least one problem.
+    pub text_index_differs: bool,
 }
 
 /// Documents with their chunks and vectors, searchable.
@@ -143,6 +206,22 @@ pub trait EmbeddingRepo: Send + Sync {
     /// When the store cannot be read.
     fn document(&self, id: Uuid) -> Result<Option<(StoredDocument, Vec<String>)>, StoreError>;
 
+    /// A page of documents with everything, to be stored elsewhere; empty after the last one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn export(&self, request: &ExportRequest<'_>) -> Result<Vec<EmbeddedDocument>, StoreError>;
+
+    /// Makes an empty store ready to take very many documents; [`EmbeddingRepo::settle`] follows
+    /// the last of them. A store that holds something is left as it is.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or was written with another model.
+    fn begin_bulk(&self, model: &ModelId) -> Result<(), StoreError> {
+        let _ = model;
+        Ok(())
+    }
+
     /// Deletes documents and their chunks; returns how many there were. Synced on return.
     ///
     /// # Errors
@@ -170,6 +249,30 @@ pub trait EmbeddingRepo: Send + Sync {
     /// # Errors
     /// [`StoreError::Gone`] when what is open is no longer what is at the store's place.
     fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether vectors of `model` can be compared with what is stored, as far as is known without
+    /// asking anybody.
+    ///
+    /// # Errors
+    /// [`StoreError::ModelMismatch`].
+    fn fits(&self, model: &ModelId) -> Result<(), StoreError> {
+        let _ = model;
+        Ok(())
+    }
+
+    /// The connections to a database, where there are any.
+    fn pool(&self) -> Option<PoolState> {
+        None
+    }
+
+    /// Makes what was stored in bulk quick to search: missing indexes, statistics. Called after an
+    /// ingest; may take minutes.
+    ///
+    /// # Errors
+    /// When the store cannot be written; what was stored is stored all the same.
+    fn settle(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -209,6 +312,14 @@ pub enum StoreError {
         /// What was waited for, and how long.
         problem: String,
     },
+    /// The database cannot be reached, or is not ready yet.
+    #[error("the store {location} is not available: {problem}")]
+    Unavailable {
+        /// Which store, without credentials.
+        location: String,
+        /// What happened.
+        problem: String,
+    },
     /// The disk has no room left, or may not be written.
     #[error("cannot write the store {location}: {problem}")]
     NotWritable {
@@ -244,6 +355,14 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database was reached and cannot be used as it is.
+    #[error("the store {location} cannot be used: {problem}")]
+    Refused {
+        /// Which store, without credentials.
+        location: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// The folder or file cannot be used at all.
     #[error("cannot open the store {}: {problem}", path.display())]
     Open {
@@ -262,11 +381,17 @@ impl StoreError {
             Self::UnknownCollection { .. } => "list them with `alfred store info`",
             Self::ModelMismatch { stored, .. } => {
                 return Some(format!(
-                    "set `embedding.model = \"{}\"`, or use another `store.path`",
+                    "set `embedding.model = \"{}\"`, embed everything again with `alfred store \
+                     reembed`, or use another store",
                     stored.name
                 ));
             }
-            Self::Busy { .. } => "try again; another process is writing",
+            Self::Busy { .. } => {
+                "try again in a moment: another process is writing, or every connection is in use"
+            }
+            Self::Unavailable { .. } => {
+                "check `store.dsn` and that the database is up; it is tried again by itself"
+            }
             Self::NotWritable { .. } => {
                 "free disk space or correct the permissions, then run again"
             }
@@ -281,7 +406,7 @@ impl StoreError {
                 "check that the folder exists and that this user may write it; `alfred query` and \
                  `alfred store info` need to read only"
             }
-            Self::Failed { .. } => return None,
+            Self::Failed { .. } | Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())
     }

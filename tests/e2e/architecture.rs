@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "report",
             "search",
             "embed",
+            "provider",
             "store",
             "extract",
             "chunking",
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "telemetry",
             "client",
+            "transfer",
         ],
     ),
     (
@@ -42,10 +44,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "search",
-        &["embed", "store", "extract", "answering", "terms", "domain"],
+        &[
+            "embed",
+            "provider",
+            "store",
+            "extract",
+            "answering",
+            "terms",
+            "domain",
+        ],
     ),
+    ("transfer", &["embed", "store", "domain"]),
     ("store", &["fusion", "terms", "domain"]),
-    ("embed", &["domain"]),
+    ("embed", &["provider", "domain"]),
+    ("provider", &["domain"]),
     ("extract", &["domain", "sentences"]),
     ("chunking", &["domain", "sentences"]),
     ("answering", &["sentences", "domain"]),
@@ -63,10 +75,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("counted", &[]),
     ("failure", &[]),
+    ("secret", &[]),
 ];
 
 /// Anybody may use these.
-const LEAVES: [&str; 3] = ["clock", "counted", "failure"];
+const LEAVES: [&str; 4] = ["clock", "counted", "failure", "secret"];
 
 fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

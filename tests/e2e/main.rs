@@ -2,17 +2,29 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+// The server of the unit tests, which finds these where it expects them.
+use alfred::{clock, secret};
+
 mod answers;
 mod architecture;
+mod caching;
 mod client;
 mod corpus;
 mod daemon;
 mod disk;
 mod extract;
+mod failures;
 mod help;
 mod http;
 mod mistakes;
 mod model_script;
+mod objects;
+mod postgres;
+#[path = "../../src/store/postgres/testing.rs"]
+#[expect(dead_code, reason = "the unit tests use the rest")]
+mod postgres_server;
+mod provider;
+mod reembed;
 mod soak;
 mod soak_bench;
 mod soak_runs;

@@ -29,9 +29,9 @@ fn usage_is_exit_2_with_a_hint() {
         "--root",
     );
     explains(
-        &home.alfred(&["ingest", "s3://bucket/docs"]),
+        &home.alfred(&["ingest", "gs://bucket/docs"]),
         2,
-        "s3://bucket/docs",
+        "gs://bucket/docs",
         "",
     );
     for top_k in ["0", "-1", "101", "three"] {

@@ -4,6 +4,7 @@ use super::{Handled, blocking, finish};
 use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
 use crate::http::{App, reply};
+use crate::store::{EmbeddingRepo, StoreError};
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -34,10 +35,26 @@ pub(in crate::http) fn ready(app: &App, info: &RequestInfo) -> Response {
 /// What the conditions lack, and what the store says of itself.
 fn missing(app: &App) -> Vec<(&'static str, String)> {
     let mut missing = app.readiness.missing();
-    if app.cases.repo.health().is_err() {
+    let repo = &app.cases.repo;
+    let sound = repo
+        .health()
+        .and_then(|()| repo.fits(app.cases.embedder.model()));
+    if let Err(error) = sound {
         // Where the store is stays in the journal.
-        let reason = "it was deleted or replaced while it was open".to_owned();
+        let reason = match error {
+            StoreError::Gone { .. } => "it was deleted or replaced while it was open".to_owned(),
+            StoreError::ModelMismatch {
+                stored, offered, ..
+            } => {
+                format!("it was written with {stored}, and {offered} is configured")
+            }
+            _ => "the database cannot be reached, or is not ready".to_owned(),
+        };
         missing.push(("store", reason));
+    }
+    if let Some(wait) = app.cases.embedder.unavailable_for() {
+        let reason = format!("it is down, and asked again in {} s", wait.as_secs() + 1);
+        missing.push(("provider", reason));
     }
     missing
 }
@@ -53,8 +70,15 @@ pub(in crate::http) async fn status(app: Arc<App>, info: Arc<RequestInfo>) -> Re
 async fn handle_status(app: &Arc<App>) -> Handled {
     let shared = Arc::clone(app);
     let body = blocking(&app.reads, move |_| {
-        let store = shared.cases.repo.info()?;
-        let collections = shared.cases.repo.collections()?.len();
+        let (store, counts) = match describe_store(&*shared.cases.repo) {
+            Ok(described) => described,
+            // The status is wanted most when something is down.
+            Err(StoreError::Unavailable { .. } | StoreError::Busy { .. }) => {
+                let problem = "the database cannot be reached, or is not ready";
+                (json!({"problem": problem}), Value::Null)
+            }
+            Err(error) => return Err(error.into()),
+        };
         let model = shared.cases.embedder.model();
         let mut body = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -62,19 +86,29 @@ async fn handle_status(app: &Arc<App>) -> Handled {
             "ready": missing(&shared).is_empty(),
             "store": store,
             "embedder": {"model": model.name, "dimensions": model.dimensions},
-            "counts": {
-                "documents": store.documents,
-                "chunks": store.chunks,
-                "collections": collections,
-            },
+            "counts": counts,
             "http": http(&shared),
         });
+        if let Some(pool) = shared.cases.repo.pool() {
+            body["pool"] = json!(pool);
+        }
         for (name, section) in (shared.status)() {
             body[name] = section;
         }
         Ok(body)
     });
     Ok(reply::ok(&body.await?))
+}
+
+/// What the store says of itself, and the counts in it.
+fn describe_store(repo: &dyn EmbeddingRepo) -> Result<(Value, Value), StoreError> {
+    let store = repo.info()?;
+    let counts = json!({
+        "documents": store.documents,
+        "chunks": store.chunks,
+        "collections": repo.collections()?.len(),
+    });
+    Ok((json!(store), counts))
 }
 
 fn uptime_s(app: &App) -> u64 {

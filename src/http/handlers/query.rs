@@ -1,6 +1,7 @@
 //! `POST /v1/query`.
 
 use super::{Handled, blocking, finish};
+use crate::clock::Deadline;
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
@@ -9,6 +10,7 @@ use bytes::Buf;
 use futures_util::Stream;
 use http::StatusCode;
 use std::sync::Arc;
+use std::time::Duration;
 use warp::reply::Response;
 
 pub(in crate::http) async fn answer<B: Buf>(
@@ -27,8 +29,10 @@ async fn handle<B: Buf>(
     let bytes = body::read_json(&app.settings, info, body).await?;
     let query = parse::query(&bytes, app.settings.default_answer)?;
     let answer = Arc::clone(&app.cases.answer);
+    let limit = Duration::from_millis(app.settings.request_timeout_ms);
+    let deadline = Deadline::after(&*app.clock, limit);
     let body = blocking(&app.queries, move |queued| {
-        let answer = answer(&query)?;
+        let answer = answer(&query, deadline)?;
         reply::answer(&answer, queued).map_err(|error| Problem::internal(error.to_string()))
     });
     Ok(reply::json_bytes(StatusCode::OK, body.await?))

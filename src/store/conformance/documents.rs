@@ -321,3 +321,36 @@ pub(crate) fn hashes_answer_in_order(fixture: &Fixture) {
         [None, None, None]
     );
 }
+
+pub(crate) fn exports_are_whole(fixture: &Fixture) {
+    let repo = &*fixture.repo;
+    let mut documents = vec![
+        document("b", 1, &["one word", "two words"]),
+        document("a", 5, &["three"]),
+        document("empty", 7, &[]),
+        document("größe", 9, &["four"]),
+    ];
+    documents[0].title = "A title".to_owned();
+    documents[0].chunks[1].0.title_path = vec!["A title".to_owned(), "Part".to_owned()];
+    documents[0].chunks[1].0.page = Some(3);
+    documents[0].chunks[1].0.tokens = 17;
+    put(repo, &documents);
+    documents.sort_by(|a, b| a.source.as_str().cmp(b.source.as_str()));
+    let collection = CollectionName::default();
+    let page = |after: Option<&str>, chunks: usize| {
+        let request = ExportRequest {
+            collection: &collection,
+            after,
+            chunks,
+        };
+        repo.export(&request).unwrap()
+    };
+    assert_eq!(page(None, 1_000), documents);
+    assert_eq!(page(None, 1), documents[..1]);
+    assert_eq!(
+        page(Some("a"), 1),
+        documents[1..2],
+        "whole, however small the page"
+    );
+    assert_eq!(page(Some("größe"), 1), []);
+}

@@ -15,7 +15,7 @@ use crate::domain::{
     Chunk, CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, Embedding, Filter,
     Metadata, Mode, ModelId, QueryText, SourceName, UpsertStatus, Upserted,
 };
-use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError};
+use crate::store::{EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError};
 use serde_json::{Value, json};
 use std::any::Any;
 use uuid::Uuid;
@@ -52,6 +52,7 @@ macro_rules! conformance_tests {
             limits_hold,
             lists_page_in_order_of_source,
             hashes_answer_in_order,
+            exports_are_whole,
             hybrid_scores_are_shares,
             results_equal_the_reference,
             many_rows_are_found_after_deletions,

@@ -8,7 +8,7 @@ use super::prepare::text_terms;
 use super::snapshot::{read_model, read_vector};
 use super::{file_in, lock, read, schema, write};
 use crate::domain::{Chunk, CollectionInfo};
-use crate::store::{StoreError, StoreInfo};
+use crate::store::{CheckReport, StoreError, StoreInfo};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::File;
@@ -17,19 +17,6 @@ use std::path::Path;
 
 /// Problems of one kind that are told one by one; beyond, their number is.
 const MAX_TOLD: usize = 20;
-
-/// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct CheckReport {
-    /// Documents looked at.
-    pub documents: u64,
-    /// Chunks looked at, each with its vector.
-    pub chunks: u64,
-    /// What is wrong; empty for a sound store.
-    pub problems: Vec<String>,
-    /// Whether making the text index anew mends at least one problem.
-    pub text_index_differs: bool,
-}
 
 /// Counts and sizes, without what a search would keep in memory.
 pub(super) fn info(connection: &Connection, location: &Location) -> Result<StoreInfo, Fault> {
@@ -50,6 +37,7 @@ pub(super) fn info(connection: &Connection, location: &Location) -> Result<Store
         memory_bytes: 0,
         location: location.text(),
         schema_version: schema::SCHEMA_VERSION,
+        database: None,
     })
 }
 

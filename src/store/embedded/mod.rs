@@ -9,6 +9,7 @@
 
 mod access;
 pub mod admin;
+mod export;
 mod fault;
 mod filter;
 mod index;
@@ -28,7 +29,9 @@ use crate::domain::{
     CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, ModelId, SourceName,
     StoredDocument, Upserted,
 };
-use crate::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, StoreInfo};
+use crate::store::{
+    EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError, StoreInfo,
+};
 use access::Access;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use fault::{Fault, Location};
@@ -277,6 +280,13 @@ impl EmbeddingRepo for EmbeddedStore {
     fn document(&self, id: Uuid) -> Result<Option<(StoredDocument, Vec<String>)>, StoreError> {
         self.read("reading a document", |connection| {
             read::document(connection, id)
+        })
+    }
+
+    fn export(&self, request: &ExportRequest<'_>) -> Result<Vec<EmbeddedDocument>, StoreError> {
+        let model = self.model()?;
+        self.read("exporting documents", |connection| {
+            export::export(connection, model.as_ref(), request)
         })
     }
 

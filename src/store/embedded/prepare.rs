@@ -3,11 +3,8 @@
 //! SQLite's.
 
 use crate::domain::{Chunk, EmbeddedDocument, Embedding};
+use crate::store::spread::spread;
 use crate::terms;
-use std::num::NonZeroUsize;
-
-/// Chunks for which another thread is worth starting.
-const CHUNKS_PER_THREAD: usize = 64;
 
 /// One chunk as the store keeps it.
 pub(super) struct PreparedChunk<'a> {
@@ -26,31 +23,14 @@ pub(super) struct Prepared<'a> {
 
 /// The documents in the same order.
 pub(super) fn prepare(documents: &[EmbeddedDocument]) -> Vec<Prepared<'_>> {
-    let chunks: usize = documents.iter().map(|document| document.chunks.len()).sum();
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = cores.min(chunks / CHUNKS_PER_THREAD).max(1);
-    let share = documents.len().div_ceil(threads).max(1);
-    let mut shares = documents.chunks(share);
-    let mine = shares.next().unwrap_or_default();
-    std::thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .map(|share| (share, scope.spawn(|| prepare_all(share))))
-            .collect();
-        let mut prepared = prepare_all(mine);
-        for (share, thread) in others {
-            // A thread that failed is no reason to lose documents: their turn comes again here.
-            prepared.extend(thread.join().unwrap_or_else(|_| prepare_all(share)));
-        }
-        prepared
-    })
-}
-
-fn prepare_all(documents: &[EmbeddedDocument]) -> Vec<Prepared<'_>> {
-    let prepare_one = |document| Prepared {
-        document,
-        chunks: document.chunks.iter().map(prepare_chunk).collect(),
-    };
-    documents.iter().map(prepare_one).collect()
+    spread(
+        documents,
+        |document| document.chunks.len(),
+        |document| Prepared {
+            document,
+            chunks: document.chunks.iter().map(prepare_chunk).collect(),
+        },
+    )
 }
 
 fn prepare_chunk((chunk, vector): &(Chunk, Embedding)) -> PreparedChunk<'_> {

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const DOCUMENT: &str = "SELECT d.uuid, c.name, d.source, d.title, d.metadata, d.content_hash,
-            d.chunks, d.bytes, d.created_at_ms, d.updated_at_ms
+pub(super) const DOCUMENT: &str =
+    "SELECT d.uuid, c.name, d.source, d.title, d.metadata, d.content_hash,
+            d.chunks, d.bytes, d.created_at_ms, d.updated_at_ms, d.id
      FROM documents d JOIN collections c ON c.id = d.collection_id";
 
 pub(super) fn content_hashes(
@@ -64,7 +65,10 @@ pub(super) fn list(
 }
 
 /// The id of a collection, or the error that names those that exist.
-fn known_collection(connection: &Connection, name: &CollectionName) -> Result<i64, Fault> {
+pub(super) fn known_collection(
+    connection: &Connection,
+    name: &CollectionName,
+) -> Result<i64, Fault> {
     let mut statement = connection.prepare_cached("SELECT id FROM collections WHERE name = ?1")?;
     let id = statement.query_row([name.as_str()], |row| row.get(0));
     if let Some(id) = id.optional()? {
@@ -112,7 +116,7 @@ pub(super) fn collections(connection: &Connection) -> Result<Vec<CollectionInfo>
     Ok(collections)
 }
 
-fn stored_document(row: &Row<'_>) -> Result<StoredDocument, Fault> {
+pub(super) fn stored_document(row: &Row<'_>) -> Result<StoredDocument, Fault> {
     let (collection, source): (String, String) = (row.get(1)?, row.get(2)?);
     let metadata: String = row.get(4)?;
     Ok(StoredDocument {
@@ -145,6 +149,6 @@ pub(super) fn metadata_of(json: &str, source: &str) -> Result<Metadata, Fault> {
     Metadata::new(map).map_err(|error| unsound("metadata", &error))
 }
 
-fn unsound(what: &str, error: &dyn std::fmt::Display) -> Fault {
+pub(super) fn unsound(what: &str, error: &dyn std::fmt::Display) -> Fault {
     Fault::Unsound(format!("a stored {what}: {error}"))
 }

@@ -1,5 +1,6 @@
 //! A store and a model that need nothing, and an answer that a test decides.
 
+use alfred::clock::Deadline;
 use alfred::domain::{
     Answer, Citation, CollectionInfo, CollectionName, ContentHash, EmbeddedDocument, Embedding,
     Metadata, ModelId, Query, SourceName, StoredDocument, Timings, UpsertStatus, Upserted, Usage,
@@ -9,7 +10,9 @@ use alfred::extract::ExtractError;
 use alfred::http::{AnswerFn, UseCases};
 use alfred::ingest::{IngestError, NewDocument};
 use alfred::search::SearchError;
-use alfred::store::{EmbeddingRepo, Hit, ListRequest, SearchRequest, StoreError, StoreInfo};
+use alfred::store::{
+    EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError, StoreInfo,
+};
 use std::sync::{Arc, Mutex};
 use time::macros::datetime;
 use uuid::Uuid;
@@ -54,7 +57,8 @@ pub(super) struct FakeRepo(Mutex<Vec<(StoredDocument, String)>>);
 
 impl FakeRepo {
     fn put(&self, document: &NewDocument) -> Result<Upserted, IngestError> {
-        if document.content.is_empty() {
+        let content = document.content.clone().unwrap_or_default();
+        if content.is_empty() {
             return Err(IngestError::Extract(ExtractError::Empty));
         }
         let id = alfred::domain::stored::document_id(&document.collection, &document.source);
@@ -74,11 +78,11 @@ impl FakeRepo {
             metadata: document.metadata.clone(),
             content_hash: ContentHash([7; 32]),
             chunks: 1,
-            bytes: document.content.len() as u64,
+            bytes: content.len() as u64,
             created_at: datetime!(2026-11-23 09:00 UTC),
             updated_at: datetime!(2026-11-23 09:00 UTC),
         };
-        documents.push((stored, document.content.clone()));
+        documents.push((stored, content));
         documents.sort_by(|a, b| a.0.source.cmp(&b.0.source));
         Ok(Upserted {
             id,
@@ -143,6 +147,10 @@ impl EmbeddingRepo for FakeRepo {
         Ok(found.map(|(document, text)| (document.clone(), vec![text.clone()])))
     }
 
+    fn export(&self, _: &ExportRequest<'_>) -> Result<Vec<EmbeddedDocument>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn delete_documents(&self, ids: &[Uuid]) -> Result<u64, StoreError> {
         let mut documents = self.0.lock().unwrap();
         let before = documents.len();
@@ -199,6 +207,7 @@ impl EmbeddingRepo for FakeRepo {
             memory_bytes: 0,
             location: "nowhere".to_owned(),
             schema_version: 1,
+            database: None,
         })
     }
 }
@@ -221,7 +230,7 @@ pub(super) fn use_cases(answer: Arc<AnswerFn>) -> UseCases {
 }
 
 /// An answer with one citation, at once.
-pub(super) fn instant_answer(query: &Query) -> Result<Answer, SearchError> {
+pub(super) fn instant_answer(query: &Query, _: Deadline) -> Result<Answer, SearchError> {
     if query.collection != CollectionName::default() {
         let name = query.collection.to_string();
         let known = vec!["default".to_owned()];
@@ -229,6 +238,7 @@ pub(super) fn instant_answer(query: &Query) -> Result<Answer, SearchError> {
     }
     Ok(Answer {
         text: Some("Run `helm upgrade` [^1]".to_owned()),
+        fallback: None,
         citations: vec![Citation {
             id: Uuid::from_u128(1),
             document_id: Uuid::from_u128(2),
@@ -249,6 +259,7 @@ pub(super) fn instant_answer(query: &Query) -> Result<Answer, SearchError> {
         usage: Usage {
             embedding_tokens: 9,
             embedding_cached: false,
+            completion: None,
         },
     })
 }

@@ -25,9 +25,9 @@ fn stuck(change: impl FnOnce(&mut Settings)) -> (super::server::Server, mpsc::Se
     let held = Mutex::new(held);
     let server = start_with(
         settings,
-        Arc::new(move |query| {
+        Arc::new(move |query, deadline| {
             let _ = held.lock().unwrap().recv();
-            fakes::instant_answer(query)
+            fakes::instant_answer(query, deadline)
         }),
     );
     (server, release)

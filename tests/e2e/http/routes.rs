@@ -374,7 +374,7 @@ fn status_counts_requests_and_takes_further_sections() {
 fn a_failing_store_is_503_without_its_address() {
     let server = start_with(
         settings(),
-        Arc::new(|_| {
+        Arc::new(|_, _| {
             let location = "/secret/place".to_owned();
             let problem = "disk I/O".to_owned();
             Err(StoreError::Busy { location, problem }.into())
@@ -387,7 +387,7 @@ fn a_failing_store_is_503_without_its_address() {
 
 #[test]
 fn a_panic_is_500_with_the_request_id_and_the_process_lives() {
-    let server = start_with(settings(), Arc::new(|_| panic!("secret detail")));
+    let server = start_with(settings(), Arc::new(|_, _| panic!("secret detail")));
     let mut connection = server.connect();
     let problem = connection.post("/v1/query", QUERY).problem(500);
     assert_eq!(problem["kind"], "internal");

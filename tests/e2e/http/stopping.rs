@@ -21,9 +21,9 @@ fn stuck() -> (Server, mpsc::Sender<()>) {
     settings.drain_timeout_s = 1;
     let server = start_with(
         settings,
-        Arc::new(move |query| {
+        Arc::new(move |query, deadline| {
             let _ = held.lock().unwrap().recv();
-            fakes::instant_answer(query)
+            fakes::instant_answer(query, deadline)
         }),
     );
     (server, release)
@@ -160,9 +160,9 @@ fn serve_on(listener: &TcpListener) -> Server {
         lame_duck_ms: 100,
         ..settings()
     };
-    let cases = fakes::use_cases(Arc::new(|query| {
+    let cases = fakes::use_cases(Arc::new(|query, deadline| {
         std::thread::park_timeout(Duration::from_millis(2));
-        fakes::instant_answer(query)
+        fakes::instant_answer(query, deadline)
     }));
     let app = App::new(cases, settings, Arc::new(SystemClock));
     start_on(app, Listener::Tcp(listener.try_clone().unwrap()))

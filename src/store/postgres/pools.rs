@@ -1,0 +1,261 @@
+//! Pooled connections that outlive a restart of the server.
+//!
+//! One lane to whatever the DSN names; with several hosts one for writes, which leads to the
+//! primary, and one for reads, which prefers standbys. Each lane has a pool of at most `pool_size`
+//! connections, a breaker and one thread that probes while the server is down.
+//!
+//! Invariants: a connection that was open when another one was lost is never handed out again; work
+//! that lost its connection is tried once more on a fresh one, so **work has to be idempotent**;
+//! nobody waits longer than `pool_timeout` for a connection. `r2d2`'s own wait is cut into slices,
+//! so that those who wait hear at once when the server is found to be down.
+
+use super::connect::Connector;
+use super::dsn::{Dsn, SessionTarget};
+use super::fault::{Damage, Fault};
+use super::lane::{Lane, Refusal};
+use super::session::Session;
+use super::waited::WaitHistogram;
+use crate::clock::Clock;
+use crate::store::StoreError;
+use postgres::Client;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// `store.pool_size`, `store.pool_timeout_ms`, `store.statement_timeout_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PoolSettings {
+    /// Most connections of each lane.
+    pub pool_size: u32,
+    /// How long a call waits for a connection.
+    pub pool_timeout: Duration,
+    /// How long a statement may take on the server; zero means for ever.
+    pub statement_timeout: Duration,
+}
+
+/// What the pools are doing, lanes added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PoolState {
+    /// Most connections.
+    pub max: u32,
+    /// Open and unused.
+    pub idle: u32,
+    /// In use.
+    pub busy: u32,
+    /// Calls that got no connection within `pool_timeout`.
+    pub timeouts: u64,
+    /// How long calls waited for a connection.
+    pub waited: WaitHistogram,
+}
+
+/// The connections of a store.
+pub(super) struct Pools {
+    location: String,
+    settings: PoolSettings,
+    dedicated: Connector,
+    write: Option<Lane>,
+    /// `None` where the write lane serves reads too.
+    read: Option<Lane>,
+}
+
+impl Pools {
+    /// Pools for `dsn`. Returns at once; connections are made on threads of the pools.
+    pub(super) fn new(dsn: Dsn, settings: PoolSettings, clock: &Arc<dyn Clock>) -> Self {
+        let location = dsn.to_string();
+        let dsn = Arc::new(dsn);
+        let timeout = Some(settings.statement_timeout).filter(|timeout| !timeout.is_zero());
+        let connector =
+            |target, timeout| Connector::new(Arc::clone(&dsn), target, timeout, Arc::clone(clock));
+        let lane =
+            |name, target| Lane::new(name, connector(target, timeout), settings.pool_size, clock);
+        let (write, read) = targets(&dsn);
+        Self {
+            write: Some(lane("write", write)),
+            read: read.map(|target| lane("read", target)),
+            dedicated: connector(write, None),
+            location,
+            settings,
+        }
+    }
+
+    /// Runs `work` on a connection that may lead to a standby. `action` says what is being done,
+    /// as "cannot read documents".
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the server is out of reach, [`StoreError::Busy`] when all
+    /// connections are in use, and what `work` fails with.
+    pub(super) fn read<T>(
+        &self,
+        action: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.run(self.read.as_ref().or(self.write.as_ref()), action, work)
+    }
+
+    /// Runs `work` on a connection to the primary; otherwise as [`Pools::read`].
+    ///
+    /// # Errors
+    /// As [`Pools::read`].
+    pub(super) fn write<T>(
+        &self,
+        action: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.run(self.write.as_ref(), action, work)
+    }
+
+    /// A connection of its own to the primary, outside the pools and without
+    /// `statement_timeout`: for migrations and index builds.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(super) fn dedicated(&self) -> Result<Client, StoreError> {
+        if let Some(problem) = self.write.as_ref().and_then(|lane| lane.breaker.problem()) {
+            return Err(self.unavailable(problem));
+        }
+        let connected = self.dedicated.connect();
+        connected.map_err(|error| self.unavailable(error.to_string()))
+    }
+
+    /// Where the database is, without password.
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// What the pools are doing.
+    pub(super) fn state(&self) -> PoolState {
+        let mut sum = PoolState::default();
+        for lane in self.lanes() {
+            let state = lane.pool.state();
+            sum.max += lane.pool.max_size();
+            sum.idle += state.idle_connections;
+            sum.busy += state.connections.saturating_sub(state.idle_connections);
+            lane.waited.add_to(&mut sum.waited);
+            sum.timeouts += lane.timeouts.load(Ordering::Relaxed);
+        }
+        sum
+    }
+
+    /// Whether reads would be served, as far as is known without asking: with several hosts a
+    /// standby is enough.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while no server that takes reads is within reach.
+    pub(super) fn readable(&self) -> Result<(), StoreError> {
+        let lane = self.read.as_ref().or(self.write.as_ref());
+        match lane.and_then(|lane| lane.breaker.problem()) {
+            None => Ok(()),
+            Some(problem) => Err(self.unavailable(problem)),
+        }
+    }
+
+    /// Whether the database is within reach, as far as is known without asking it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while a server that is needed is known to be down.
+    pub(super) fn health(&self) -> Result<(), StoreError> {
+        match self.lanes().find_map(|lane| lane.breaker.problem()) {
+            None => Ok(()),
+            Some(problem) => Err(self.unavailable(problem)),
+        }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.write.iter().chain(self.read.iter())
+    }
+
+    fn unavailable(&self, problem: String) -> StoreError {
+        StoreError::Unavailable {
+            location: self.location.clone(),
+            problem,
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> StoreError {
+        match refusal {
+            Refusal::Down(problem) => self.unavailable(problem),
+            Refusal::Exhausted => StoreError::Busy {
+                location: self.location.clone(),
+                problem: format!(
+                    "all {} connections (store.pool_size) were in use for {} ms \
+                     (store.pool_timeout_ms)",
+                    self.settings.pool_size.max(1),
+                    self.settings.pool_timeout.as_millis()
+                ),
+            },
+        }
+    }
+
+    fn run<T>(
+        &self,
+        lane: Option<&Lane>,
+        action: &str,
+        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let Some(lane) = lane else {
+            return Err(self.unavailable("the store is being closed".to_owned()));
+        };
+        let mut retried = false;
+        loop {
+            let mut checked_out = lane
+                .check_out(self.settings.pool_timeout)
+                .map_err(|refusal| self.refused(refusal))?;
+            let link = &mut *checked_out.link;
+            let fault = match work(&mut link.client) {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            };
+            match fault.damage() {
+                Damage::None => return Err(fault.into_store(&self.location, action)),
+                Damage::Silent => {
+                    link.ticket.lost();
+                    let error = fault.into_store(&self.location, action);
+                    if let StoreError::Unavailable { problem, .. } = &error {
+                        lane.breaker.trip(problem);
+                    }
+                    return Err(error);
+                }
+                Damage::Lost | Damage::ReadOnly => link.ticket.lost(),
+            }
+            if retried {
+                return Err(fault.into_store(&self.location, action));
+            }
+            retried = true;
+        }
+    }
+}
+
+impl Drop for Pools {
+    /// `postgres` panics when a client is dropped on a thread of an async runtime, so the pools
+    /// are dropped on one of their own.
+    fn drop(&mut self) {
+        let lanes: Vec<Lane> = self
+            .write
+            .take()
+            .into_iter()
+            .chain(self.read.take())
+            .collect();
+        let dropping = std::thread::Builder::new()
+            .name("pg-close".to_owned())
+            .spawn(move || lanes.into_iter().for_each(Lane::close));
+        drop(dropping);
+    }
+}
+
+/// What the write lane has to lead to, and the read lane where there is one.
+fn targets(dsn: &Dsn) -> (SessionTarget, Option<SessionTarget>) {
+    let several = dsn.endpoints.len() > 1;
+    match dsn.target {
+        SessionTarget::Any | SessionTarget::PreferStandby if several => {
+            (SessionTarget::ReadWrite, Some(SessionTarget::PreferStandby))
+        }
+        SessionTarget::Any | SessionTarget::PreferStandby => (SessionTarget::Any, None),
+        only @ (SessionTarget::ReadWrite | SessionTarget::Primary) => (only, None),
+        only @ (SessionTarget::Standby | SessionTarget::ReadOnly) => {
+            (SessionTarget::ReadWrite, Some(only))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
