@@ -53,17 +53,20 @@ def free_port():
 
 
 class Daemon:
-    """`alfred serve` on a store of its own and a free port; stopped by pid on leaving."""
+    """`alfred serve` on a store of its own and a free port; stopped by pid on leaving. `extra`: more of
+    its environment."""
 
-    def __init__(self, store, log):
+    def __init__(self, store, log, extra=None):
         self.store, self.log, self.port = str(store), pathlib.Path(log), free_port()
+        self.extra = extra or {}
         self.process = None
 
     def start(self):
         """Starts the process; does not wait."""
         command = [alfred(), "--store", self.store, "serve", "--listen", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
+            self.process = subprocess.Popen(command, stdout=log, stderr=log,
+                                            env=environment() | self.extra)
         return self
 
     def __enter__(self):

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The store in PostgreSQL with pgvector, 100,000 × 384, measured in one run on one server: requests a
+# second against pgbench with the same SQL and index and against the service that teams write
+# themselves (FastAPI, psycopg 3 pool, pgvector), bulk load against psql's own binary COPY of the same
+# rows, recall, size of the index, filters.
+#   perf/bench/postgres.sh [MODEL_DIR]
+# 2,000 different questions in turn, top 3, mode "vector", embeddings cached.
+# MODEL_DIR: all-MiniLM-L6-v2 with model.onnx (~/.local/share/alfred/models/all-MiniLM-L6-v2).
+# Environment: ALFRED; STORE_FILL, the built example store_fill (else cargo builds it); VECTORS
+# (100000); ROUNDS (3); SECONDS_EACH (5); BENCH_DIR, a folder to keep. Takes about ten minutes.
+# Targets: 0.85 × pgbench at 8 connections, 1.5 × the other service with a lower p99 at 1, 8 and 32,
+# 0.8 × psql's COPY, recall@10 0.95, halfvec within 0.01 of it at half the size of the index, 10 of 10
+# with a filter that 1 % of the rows pass.
+set -euo pipefail
+# shellcheck source=perf/bench/lib.sh
+. "$(dirname "$0")/lib.sh"
+case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
+model=$(realpath "${1:-${XDG_DATA_HOME:-$HOME/.local/share}/alfred/models/all-MiniLM-L6-v2}")
+[ -f "$model/model.onnx" ] || fail "$model has no model.onnx" "alfred model pull, or name the folder"
+need_alfred
+need_packages wrk:wrk
+venv quality numpy onnxruntime tokenizers snowballstemmer
+count=${VECTORS:-100000}
+data=$cache/vectors-$count
+step "vectors"
+"$venv/bin/python" "$here/peers/vectors.py" "$data" "$model" "$count"
+venv fastapi fastapi uvicorn 'psycopg[binary,pool]' pgvector numpy
+python=$venv/bin/python
+if [ -z "${STORE_FILL:-}" ]; then
+  step "build store_fill"
+  (cd "$root" && cargo build --release --locked --quiet --example store_fill)
+  STORE_FILL=$(dirname "$ALFRED")/examples/store_fill
+fi
+work_folder
+PG_BIN=$("$root/scripts/postgres")
+export PG_BIN
+step "fill an embedded store to copy from"
+rm -rf "$work/pg-source"
+"$STORE_FILL" "$work/pg-source" "$data/vectors.f32" >/dev/null
+ALFRED__EMBEDDING__MODELS_DIR=$(dirname "$model") "$python" "$here/postgres.py" "$work" "$data"
