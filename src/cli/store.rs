@@ -28,6 +28,15 @@ pub(super) struct StoreArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum StoreAction {
+    #[command(flatten)]
+    Keep(Keep),
+    #[command(flatten)]
+    Move(Move),
+}
+
+/// What is done to one store, in its own way.
+#[derive(Debug, clap::Subcommand)]
+enum Keep {
     /// Counts and sizes, and the collections.
     Info,
     /// Verify everything that is stored, while it may be served.
@@ -50,6 +59,19 @@ enum StoreAction {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Replace the store with a backup, which is checked first; nobody may have the store open.
+    Restore {
+        /// A file that `alfred store backup` wrote.
+        file: PathBuf,
+        /// Replace the store that is there.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// What goes from one store to another.
+#[derive(Debug, clap::Subcommand)]
+enum Move {
     /// Copy all documents with their vectors; what is there already is left alone.
     Copy {
         /// The store to read.
@@ -62,14 +84,6 @@ enum StoreAction {
         /// The model, of the configured `embedding.kind` [default: `embedding.model`]
         #[arg(long, value_name = "NAME")]
         model: Option<String>,
-    },
-    /// Replace the store with a backup, which is checked first; nobody may have the store open.
-    Restore {
-        /// A file that `alfred store backup` wrote.
-        file: PathBuf,
-        /// Replace the store that is there.
-        #[arg(long)]
-        force: bool,
     },
 }
 
@@ -87,17 +101,21 @@ enum Place {
 /// # Errors
 /// When the store cannot be read or written, or a check finds problems.
 pub(super) fn run(args: &StoreArgs, context: &Context) -> Outcome {
-    let config = match &args.action {
-        StoreAction::Reembed { model } => {
-            context.config_with(&[("embedding.model", model.clone())])?
+    match &args.action {
+        StoreAction::Move(Move::Copy { from, to }) => {
+            moving::copy(*from, *to, &context.config()?, context)
         }
-        _ => context.config()?,
-    };
-    match (&args.action, config.store_kind) {
-        (StoreAction::Copy { from, to }, _) => moving::copy(*from, *to, &config, context),
-        (StoreAction::Reembed { .. }, _) => moving::reembed(&config, context),
-        (action, StoreKind::Embedded) => embedded::run(action, &config.store_dir, context),
-        (action, StoreKind::Postgres) => database::run(action, &config, context),
+        StoreAction::Move(Move::Reembed { model }) => {
+            let config = context.config_with(&[("embedding.model", model.clone())])?;
+            moving::reembed(&config, context)
+        }
+        StoreAction::Keep(action) => {
+            let config = context.config()?;
+            match config.store_kind {
+                StoreKind::Embedded => embedded::run(action, &config.store_dir, context),
+                StoreKind::Postgres => database::run(action, &config, context),
+            }
+        }
     }
 }
 

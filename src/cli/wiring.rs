@@ -101,6 +101,7 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
     PostgresSettings {
         dsn: store.dsn.clone(),
         pool_size: store.pool_size,
+        max_reads: store.max_reads,
         pool_timeout: Duration::from_millis(store.pool_timeout_ms),
         statement_timeout: Duration::from_millis(store.statement_timeout_ms),
         ef_search: store.ef_search,
@@ -123,18 +124,10 @@ pub(super) fn open_model(
     recorded: Option<&ModelId>,
     stats: &Arc<Stats>,
 ) -> Result<Arc<dyn Embedder>, Failure> {
-    let model: Arc<dyn Embedder> = match providers::kind(config, recorded) {
+    Ok(match providers::kind(config, recorded) {
         EmbeddingKind::OpenAi => Arc::new(providers::embedder(config, recorded, stats)?),
         EmbeddingKind::Local => Arc::new(open_local(config, recorded)?),
-    };
-    match recorded {
-        Some(stored) if stored != model.model() => Err(store_failure(StoreError::ModelMismatch {
-            location: config.store_dir.display().to_string(),
-            stored: stored.clone(),
-            offered: model.model().clone(),
-        })),
-        _ => Ok(model),
-    }
+    })
 }
 
 fn open_local(config: &Config, recorded: Option<&ModelId>) -> Result<LocalModel, Failure> {
@@ -183,6 +176,7 @@ fn assemble(config: &Config, repo: Arc<dyn EmbeddingRepo>) -> Result<Parts, Fail
     };
     let stats = Arc::default();
     let embedder = open_model(config, recorded.as_ref(), &stats)?;
+    repo.fits(embedder.model()).map_err(store_failure)?;
     let generator = providers::generator(config, &stats)?;
     let has_provider = generator.is_some() || embedder.provider() != "local";
     let cached = cached(config, &embedder)?;

@@ -94,6 +94,7 @@ pub const KEYS: &[Key] = &[
     key("store.path", Text, r#""""#),
     secret(key("store.dsn", Text, r#""""#)),
     key("store.pool_size", Integer(1, 1_000), "10"),
+    key("store.max_reads", Integer(0, 1_000), "0"),
     key("store.pool_timeout_ms", Integer(1, DAY_MS), "1000"),
     key("store.statement_timeout_ms", Integer(1, DAY_MS), "5000"),
     key("store.ef_search", Integer(1, 1_000), "40"),

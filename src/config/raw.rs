@@ -53,6 +53,7 @@ pub struct Store {
     pub path: String,
     pub dsn: Secret,
     pub pool_size: u32,
+    pub max_reads: u32,
     pub pool_timeout_ms: u64,
     pub statement_timeout_ms: u64,
     pub ef_search: u32,

@@ -257,10 +257,7 @@ pub trait EmbeddingRepo: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::ModelMismatch`].
-    fn fits(&self, model: &ModelId) -> Result<(), StoreError> {
-        let _ = model;
-        Ok(())
-    }
+    fn fits(&self, model: &ModelId) -> Result<(), StoreError>;
 
     /// The connections to a database, where there are any.
     fn pool(&self) -> Option<PoolState> {
@@ -281,6 +278,22 @@ pub trait EmbeddingRepo: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     fn info(&self) -> Result<StoreInfo, StoreError>;
+}
+
+/// Refuses vectors of another model than the one that a store was written with, if any.
+fn same_model(
+    location: &str,
+    stored: Option<ModelId>,
+    offered: &ModelId,
+) -> Result<(), StoreError> {
+    match stored {
+        Some(stored) if stored != *offered => Err(StoreError::ModelMismatch {
+            location: location.to_owned(),
+            stored,
+            offered: offered.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Why the store did not do it.

@@ -1,16 +1,16 @@
 //! The store in PostgreSQL.
 
 use super::text::{Described, describe};
-use super::{StoreAction, failure, print, print_check};
+use super::{Keep, failure, print, print_check};
 use crate::cli::{Context, Outcome, wiring};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::store::EmbeddingRepo;
 use crate::store::postgres::admin;
 
-pub(super) fn run(action: &StoreAction, config: &Config, context: &Context) -> Outcome {
+pub(super) fn run(action: &Keep, config: &Config, context: &Context) -> Outcome {
     match action {
-        StoreAction::Info => {
+        Keep::Info => {
             let store = wiring::postgres(config)?;
             let failed = |error| failure("cannot describe the store".to_owned(), error);
             let described = Described {
@@ -19,7 +19,13 @@ pub(super) fn run(action: &StoreAction, config: &Config, context: &Context) -> O
             };
             print(context, &described, &describe(&described))
         }
-        StoreAction::Check { .. } => {
+        Keep::Check {
+            rebuild_text_index: true,
+        } => Err(
+            Failure::usage("--rebuild-text-index is for the embedded store")
+                .hint("PostgreSQL: REINDEX INDEX CONCURRENTLY documents_ts"),
+        ),
+        Keep::Check { .. } => {
             let store = wiring::postgres(config)?;
             let report = store
                 .check()
@@ -27,14 +33,11 @@ pub(super) fn run(action: &StoreAction, config: &Config, context: &Context) -> O
             let hint = "restore a dump with pg_restore, or delete what is named and ingest again";
             print_check(&report, "in PostgreSQL", hint, context)
         }
-        StoreAction::Migrate { dry_run } => migrate(*dry_run, config, context),
-        StoreAction::Backup { .. } => Err(Failure::failed("PostgreSQL makes its own backups")
+        Keep::Migrate { dry_run } => migrate(*dry_run, config, context),
+        Keep::Backup { .. } => Err(Failure::failed("PostgreSQL makes its own backups")
             .hint("use pg_dump --format=custom, or pg_basebackup; see docs/postgres.md")),
-        StoreAction::Restore { .. } => Err(Failure::failed("PostgreSQL restores its own backups")
+        Keep::Restore { .. } => Err(Failure::failed("PostgreSQL restores its own backups")
             .hint("use pg_restore; see docs/postgres.md")),
-        StoreAction::Copy { .. } | StoreAction::Reembed { .. } => Err(Failure::failed(
-            "this is done by another part of the program",
-        )),
     }
 }
 

@@ -1,9 +1,8 @@
 //! The store on this machine.
 
 use super::text::{Described, describe};
-use super::{StoreAction, failure, print, print_check};
+use super::{Keep, failure, print, print_check};
 use crate::cli::{Context, Outcome};
-use crate::failure::Failure;
 use crate::store::embedded::admin;
 use crate::store::{CheckReport, StoreError};
 use std::path::Path;
@@ -15,10 +14,10 @@ const NO_STORE: &str = "put documents in with `alfred ingest`, or name another w
 ///
 /// # Errors
 /// When the store cannot be read or written, or a check finds problems.
-pub(super) fn run(action: &StoreAction, folder: &Path, context: &Context) -> Outcome {
+pub(super) fn run(action: &Keep, folder: &Path, context: &Context) -> Outcome {
     let place = folder.display();
     match action {
-        StoreAction::Info => {
+        Keep::Info => {
             let failed = |error| {
                 let absent = (!crate::store::embedded::exists(folder)).then(|| NO_STORE.to_owned());
                 failure(format!("cannot describe the store in {place}"), error).maybe_hint(absent)
@@ -29,18 +28,15 @@ pub(super) fn run(action: &StoreAction, folder: &Path, context: &Context) -> Out
             };
             print(context, &info, &describe(&info))
         }
-        StoreAction::Migrate { .. } => {
+        Keep::Migrate { .. } => {
             let info = admin::store_info(folder)
                 .map_err(|error| failure(format!("cannot read the store in {place}"), error))?;
             let text = format!("schema {}: up to date", info.schema_version);
             let report = serde_json::json!({"migrations": [], "schema": info.schema_version});
             print(context, &report, &text)
         }
-        StoreAction::Copy { .. } | StoreAction::Reembed { .. } => Err(Failure::failed(
-            "this is done by another part of the program",
-        )),
-        StoreAction::Check { rebuild_text_index } => check(folder, *rebuild_text_index, context),
-        StoreAction::Backup { file, force } => {
+        Keep::Check { rebuild_text_index } => check(folder, *rebuild_text_index, context),
+        Keep::Backup { file, force } => {
             let bytes = admin::backup(folder, file, *force).map_err(|error| {
                 let hint = exists_hint(&error, file);
                 failure(format!("cannot back up the store in {place}"), error).maybe_hint(hint)
@@ -52,7 +48,7 @@ pub(super) fn run(action: &StoreAction, folder: &Path, context: &Context) -> Out
                 &format!("{bytes} bytes written to {}", file.display()),
             )
         }
-        StoreAction::Restore { file, force } => {
+        Keep::Restore { file, force } => {
             let report = admin::restore(file, folder, *force).map_err(|error| {
                 let hint = restore_hint(&error, file, folder);
                 let what = format!("cannot restore {} into {place}", file.display());

@@ -31,6 +31,7 @@ use crate::domain::{
 };
 use crate::store::{
     EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError, StoreInfo,
+    same_model,
 };
 use access::Access;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -307,6 +308,11 @@ impl EmbeddingRepo for EmbeddedStore {
         self.write("deleting a collection", |transaction| {
             write::delete_collection(transaction, name)
         })
+    }
+
+    fn fits(&self, model: &ModelId) -> Result<(), StoreError> {
+        let snapshot = self.shared.follower.current();
+        same_model(&self.shared.location.text(), snapshot.model.clone(), model)
     }
 
     fn health(&self) -> Result<(), StoreError> {

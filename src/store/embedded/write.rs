@@ -8,7 +8,7 @@ use crate::domain::stored::{chunk_id, document_id};
 use crate::domain::{
     CollectionInfo, CollectionName, EmbeddedDocument, ModelId, UpsertStatus, Upserted,
 };
-use crate::store::StoreError;
+use crate::store::{StoreError, same_model};
 use rusqlite::{Connection, OptionalExtension, Savepoint, Transaction, params};
 use uuid::Uuid;
 
@@ -107,21 +107,14 @@ fn record_model(
     location: &Location,
     model: &ModelId,
 ) -> Result<(), Fault> {
-    match read_model(connection)? {
-        Some(stored) if stored == *model => Ok(()),
-        Some(stored) => Err(Fault::Store(StoreError::ModelMismatch {
-            location: location.text(),
-            stored,
-            offered: model.clone(),
-        })),
-        None => {
-            connection.execute(
-                "INSERT INTO meta (key, value) VALUES ('model', ?1), ('dimensions', ?2)",
-                params![model.name, model.dimensions.to_string()],
-            )?;
-            Ok(())
-        }
+    let stored = read_model(connection)?;
+    if stored.is_none() {
+        connection.execute(
+            "INSERT INTO meta (key, value) VALUES ('model', ?1), ('dimensions', ?2)",
+            params![model.name, model.dimensions.to_string()],
+        )?;
     }
+    Ok(same_model(&location.text(), stored, model)?)
 }
 
 fn concerns_one_document(fault: &Fault) -> bool {

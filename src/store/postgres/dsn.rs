@@ -146,6 +146,21 @@ impl Dsn {
         })
     }
 
+    /// Whether every host is this machine: a unix socket or a loopback address.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| match &endpoint.host {
+            Host::Unix(_) => true,
+            Host::Tcp {
+                address: Some(address),
+                ..
+            } => address.is_loopback(),
+            Host::Tcp { name, .. } => {
+                let address = name.parse::<std::net::IpAddr>();
+                name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+            }
+        })
+    }
+
     /// Searches the schemas of `path`, whatever `options` said.
     pub(super) fn search_in(&mut self, path: &str) {
         let said = self.options.take().unwrap_or_default();

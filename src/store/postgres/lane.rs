@@ -131,30 +131,44 @@ impl Lane {
         }
     }
 
-    /// A connection within `timeout`, in the order of asking.
-    pub(super) fn check_out(&self, timeout: Duration) -> Result<CheckedOut<'_>, Refusal> {
+    /// A connection within `timeout`, in the order of asking, after a place in `turns`.
+    pub(super) fn check_out<'a>(
+        &'a self,
+        timeout: Duration,
+        turns: Option<&'a Queue>,
+    ) -> Result<CheckedOut<'a>, Refusal> {
         if let Some(problem) = self.breaker.problem() {
             return Err(Refusal::Down(problem));
         }
         let began = self.clock.monotonic();
-        let is_down = || self.breaker.problem().is_some();
-        let outcome = match self.queue.enter(timeout, is_down) {
-            None => Err(self.refusal()),
-            Some(place) => {
-                let waited = self.clock.monotonic().saturating_duration_since(began);
-                let link = match self.pool.try_get() {
-                    Some(link) => Ok(link),
-                    None => self.wait(timeout.saturating_sub(waited)),
-                };
-                link.map(|link| CheckedOut {
-                    link,
-                    _place: place,
-                })
-            }
-        };
+        let outcome = self.queue_up(began, timeout, turns);
         let waited = self.clock.monotonic().saturating_duration_since(began);
         self.waited.record(waited);
         outcome
+    }
+
+    fn queue_up<'a>(
+        &'a self,
+        began: Instant,
+        timeout: Duration,
+        turns: Option<&'a Queue>,
+    ) -> Result<CheckedOut<'a>, Refusal> {
+        let left =
+            || timeout.saturating_sub(self.clock.monotonic().saturating_duration_since(began));
+        let mut places = Vec::with_capacity(2);
+        for queue in turns.into_iter().chain([&self.queue]) {
+            let is_down = || self.breaker.problem().is_some();
+            let place = queue.enter(left(), is_down);
+            places.push(place.ok_or_else(|| self.refusal())?);
+        }
+        let link = match self.pool.try_get() {
+            Some(link) => link,
+            None => self.wait(left())?,
+        };
+        Ok(CheckedOut {
+            link,
+            _places: places,
+        })
     }
 
     /// A connection that is yet to be made.
@@ -196,10 +210,10 @@ impl Lane {
     }
 }
 
-/// A connection while it is used; given back before its place is.
+/// A connection while it is used; given back before its places are.
 pub(super) struct CheckedOut<'a> {
     pub(super) link: PooledConnection<Manager>,
-    _place: Place<'a>,
+    _places: Vec<Place<'a>>,
 }
 
 /// Why there was no connection.

@@ -53,6 +53,7 @@ use crate::domain::{
 };
 use crate::store::{
     EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError, StoreInfo,
+    same_model,
 };
 use fault::Fault;
 use keeper::Keeper;
@@ -278,14 +279,8 @@ impl EmbeddingRepo for PostgresStore {
     }
 
     fn fits(&self, model: &ModelId) -> Result<(), StoreError> {
-        match self.shared.known_model() {
-            Some(stored) if stored != *model => Err(StoreError::ModelMismatch {
-                location: self.shared.location().to_owned(),
-                stored,
-                offered: model.clone(),
-            }),
-            _ => Ok(()),
-        }
+        let shared = &self.shared;
+        same_model(shared.location(), shared.known_model(), model)
     }
 
     fn pool(&self) -> Option<PoolState> {

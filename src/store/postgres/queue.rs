@@ -13,6 +13,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// A number of places, and who waits for one.
 pub(super) struct Queue {
+    places: usize,
     state: Mutex<State>,
 }
 
@@ -41,12 +42,19 @@ pub(super) struct Place<'a>(&'a Queue);
 
 impl Queue {
     pub(super) fn new(places: usize) -> Self {
+        let places = places.max(1);
         Self {
+            places,
             state: Mutex::new(State {
-                free: places.max(1),
+                free: places,
                 waiting: VecDeque::new(),
             }),
         }
+    }
+
+    /// How many there are.
+    pub(super) fn places(&self) -> usize {
+        self.places
     }
 
     /// A place within `timeout`, unless `is_futile` says so before.

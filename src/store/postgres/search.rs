@@ -180,7 +180,7 @@ impl Call<'_> {
                 "SELECT * FROM {}($1, $2, $3, $4, $5, $6, $7)",
                 self.functions.nearest
             );
-            return Ok(session.query_named(&sql, &common)?);
+            return Ok(session.query(&sql, &common)?);
         };
         let depth = number(HYBRID_DEPTH.max(2 * self.request.limit));
         let sql = format!(
@@ -195,7 +195,7 @@ impl Call<'_> {
             &text.average,
             &depth,
         ]);
-        Ok(session.query_named(&sql, &parameters)?)
+        Ok(session.query(&sql, &parameters)?)
     }
 }
 

@@ -7,19 +7,15 @@ use std::collections::HashMap;
 /// A connection; statements are prepared once and then cost one round trip each.
 pub(super) struct Session {
     client: Client,
-    statements: HashMap<&'static str, Statement>,
-    named: HashMap<String, Statement>,
+    /// By their text. There are as many as the source has, and a few more for each kind of index.
+    statements: HashMap<String, Statement>,
 }
-
-/// Statements whose text is made at run time (names of search functions) that are kept.
-const MAX_NAMED: usize = 64;
 
 impl Session {
     pub(super) fn new(client: Client) -> Self {
         Self {
             client,
             statements: HashMap::new(),
-            named: HashMap::new(),
         }
     }
 
@@ -31,53 +27,34 @@ impl Session {
     /// Prepares every statement anew.
     pub(super) fn forget(&mut self) {
         self.statements.clear();
-        self.named.clear();
     }
 
-    /// Runs a statement that was written in the source.
+    /// Runs a statement.
     pub(super) fn query(
-        &mut self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, postgres::Error> {
-        if !self.statements.contains_key(sql) {
-            let prepared = self.client.prepare(sql)?;
-            self.statements.insert(sql, prepared);
-        }
-        let statement = &self.statements[sql];
-        self.client.query(statement, parameters)
-    }
-
-    /// Runs a statement whose text was put together.
-    pub(super) fn query_named(
         &mut self,
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, postgres::Error> {
-        if let Some(statement) = self.named.get(sql) {
-            return self.client.query(statement, parameters);
-        }
-        let statement = self.client.prepare(sql)?;
-        let rows = self.client.query(&statement, parameters)?;
-        if self.named.len() >= MAX_NAMED {
-            self.named.clear();
-        }
-        self.named.insert(sql.to_owned(), statement);
-        Ok(rows)
+        let statement = self.prepared(sql)?;
+        self.client.query(&statement, parameters)
     }
 
     /// A transaction, and the type of `vector` columns as this database numbers it.
     pub(super) fn begin(&mut self) -> Result<(Transaction<'_>, Type), postgres::Error> {
-        const VECTOR: &str = "SELECT NULL::vector";
-        if !self.statements.contains_key(VECTOR) {
-            let prepared = self.client.prepare(VECTOR)?;
-            self.statements.insert(VECTOR, prepared);
+        let statement = self.prepared("SELECT NULL::vector")?;
+        let column = statement.columns().first();
+        let vector = column.map_or(Type::UNKNOWN, |column| column.type_().clone());
+        Ok((self.client.transaction()?, vector))
+    }
+
+    /// Prepares a statement the first time; cloning one copies a pointer.
+    fn prepared(&mut self, sql: &str) -> Result<Statement, postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
         }
-        let columns = self.statements.get(VECTOR).map(Statement::columns);
-        let vector = columns
-            .and_then(<[_]>::first)
-            .map(|column| column.type_().clone());
-        Ok((self.client.transaction()?, vector.unwrap_or(Type::TEXT)))
+        let statement = self.client.prepare(sql)?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
     }
 }
 

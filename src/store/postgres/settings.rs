@@ -53,6 +53,8 @@ pub struct PostgresSettings {
     pub dsn: Secret,
     /// Most connections to one side (primary, standbys).
     pub pool_size: u32,
+    /// Most searches and other reads at the same time; 0: see [`super::pools`].
+    pub max_reads: u32,
     /// Longest wait for a connection.
     pub pool_timeout: Duration,
     /// Longest time for one statement of a query.

@@ -3,14 +3,14 @@
 use super::dsn::Dsn;
 use super::fault::Fault;
 use super::frequencies::Frequencies;
-use super::migrate::{self, Versions};
+use super::migrate;
 use super::model;
 use super::pools::{PoolSettings, Pools};
 use super::session::Session;
 use super::settings::{PostgresSettings, Quantization};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::ModelId;
-use crate::store::StoreError;
+use crate::store::{StoreError, same_model};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -29,7 +29,6 @@ pub(super) struct Active {
 pub(super) struct State {
     pub(super) model: Option<ModelId>,
     pub(super) active: Active,
-    pub(super) versions: Option<Versions>,
 }
 
 /// What searches and writes share.
@@ -60,6 +59,7 @@ impl Shared {
         }
         let limits = PoolSettings {
             pool_size: settings.pool_size,
+            max_reads: settings.max_reads,
             pool_timeout: settings.pool_timeout,
             statement_timeout: settings.statement_timeout,
         };
@@ -72,7 +72,6 @@ impl Shared {
                 has_index: false,
                 is_wanted: false,
             },
-            versions: None,
         };
         Ok(Self {
             settings,
@@ -219,14 +218,7 @@ impl Shared {
             self.look(session)?;
             Ok(stored)
         })?;
-        if stored == *offered {
-            return Ok(());
-        }
-        Err(StoreError::ModelMismatch {
-            location: self.location().to_owned(),
-            stored,
-            offered: offered.clone(),
-        })
+        same_model(self.location(), Some(stored), offered)
     }
 }
 
@@ -238,8 +230,5 @@ pub(super) fn prepare(shared: &Shared) -> Result<(), StoreError> {
     if let Some(warning) = versions.warning() {
         tracing::warn!("{warning}");
     }
-    let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
-    state.versions = Some(versions);
-    drop(state);
     shared.look(&mut session).map_err(explain)
 }

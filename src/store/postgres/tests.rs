@@ -11,6 +11,7 @@ fn settings(dsn: Secret) -> PostgresSettings {
     PostgresSettings {
         dsn,
         pool_size: 4,
+        max_reads: 0,
         pool_timeout: Duration::from_secs(1),
         statement_timeout: Duration::from_secs(5),
         ef_search: 40,
@@ -230,6 +231,15 @@ fn an_index_that_is_missing_is_built_and_searches_are_exact_until_then() {
             .iter()
             .any(|i| i.name == "documents_embedding_none" && i.valid)
     );
+    assert!(
+        info.last_analyze.is_none(),
+        "nothing was written since it was opened"
+    );
+    let more = document_of("more", 99, &["word"], 16);
+    store.upsert_embeddings(&model(16), &[more]).unwrap();
+    store.settle().unwrap();
+    let info = store.info().unwrap().database.unwrap();
+    assert!(info.last_analyze.is_some());
     store.begin_bulk(&model(16)).unwrap();
     let info = store.info().unwrap().database.unwrap();
     assert_eq!(
@@ -296,4 +306,30 @@ fn a_new_database_is_asked_for_its_model_on_the_primary() {
     );
     let store = PostgresStore::open(settings(Secret::new(dsn))).unwrap();
     assert_eq!(store.model().unwrap(), None);
+}
+
+#[test]
+fn a_daemon_walks_the_index_before_it_is_ready() {
+    let server = Server::new();
+    let store = PostgresStore::open(settings(server.dsn())).unwrap();
+    let documents: Vec<_> = (0..50)
+        .map(|n| document_of(&n.to_string(), n, &["word"], 16))
+        .collect();
+    store.upsert_embeddings(&model(16), &documents).unwrap();
+    drop(store);
+    let scans = "SELECT coalesce(sum(idx_scan), 0)::text FROM pg_stat_user_indexes
+        WHERE indexrelname = 'documents_embedding_none'";
+    assert_eq!(server.execute(scans), ["0"]);
+    let shared = Shared::unopened(settings(server.dsn())).unwrap();
+    shared::prepare(&shared).unwrap();
+    shared.set_problem(None);
+    upkeep::warm_up(&shared).unwrap();
+    let clock = crate::clock::SystemClock;
+    let deadline = crate::clock::Deadline::after(&clock, Duration::from_secs(10));
+    // A session reports its statistics when it is idle, or ends.
+    drop(shared);
+    while server.execute(scans) == ["0"] {
+        assert_ne!(deadline.remaining(&clock), Some(Duration::ZERO), "no scan");
+        crate::clock::Clock::sleep(&clock, Duration::from_millis(20));
+    }
 }

@@ -147,6 +147,10 @@ impl EmbeddingRepo for FakeRepo {
         Ok(found.map(|(document, text)| (document.clone(), vec![text.clone()])))
     }
 
+    fn fits(&self, _: &ModelId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn export(&self, _: &ExportRequest<'_>) -> Result<Vec<EmbeddedDocument>, StoreError> {
         Ok(Vec::new())
     }

@@ -169,5 +169,7 @@ fn many_at_once_are_served_over_one_connection() {
     };
     assert_eq!(connections, 2, "the cache's, and the one that asks");
     let stats = cache.shared().unwrap();
-    assert!(stats.hits > 1_000 && stats.errors == 0, "{stats:?}");
+    // Equal queries at the same moment share one look, so it is not known how many there were.
+    assert!(stats.hits > 100 && stats.errors == 0, "{stats:?}");
+    assert_eq!(model.calls(), 64, "nothing was embedded twice");
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 const SETTINGS: PoolSettings = PoolSettings {
     pool_size: 4,
+    max_reads: 4,
     pool_timeout: Duration::from_millis(500),
     statement_timeout: Duration::from_secs(1),
 };
@@ -82,6 +83,7 @@ fn an_exhausted_pool_says_so_in_time() {
     let server = Server::new();
     let settings = PoolSettings {
         pool_size: 2,
+        max_reads: 2,
         pool_timeout: Duration::from_millis(200),
         statement_timeout: Duration::from_secs(5),
     };
@@ -330,4 +332,60 @@ fn a_pooler_that_takes_no_session_settings_is_worked_with() {
     );
     pooler.kill().unwrap();
     pooler.wait().unwrap();
+}
+
+#[test]
+fn reads_take_turns_and_hold_no_write_up() {
+    let server = Server::new();
+    let settings = PoolSettings {
+        max_reads: 1,
+        pool_timeout: Duration::from_secs(10),
+        ..SETTINGS
+    };
+    let pools = pools(&server.dsn(), settings);
+    pools.write("cannot write", one).unwrap();
+    let nap = |client: &mut Session| Ok(client.batch_execute("SELECT pg_sleep(0.4)")?);
+    let started = SystemClock.monotonic();
+    let wrote = thread::scope(|scope| {
+        let readers = [(); 2].map(|()| scope.spawn(|| pools.read("cannot sleep", nap)));
+        // Both are there: one sleeps, one waits for it.
+        while pools.state().busy == 0 {
+            thread::yield_now();
+        }
+        pools.write("cannot write", one).unwrap();
+        let wrote = started.elapsed();
+        for reader in readers {
+            reader.join().unwrap().unwrap();
+        }
+        wrote
+    });
+    let read = started.elapsed();
+    assert!(wrote < Duration::from_millis(400), "{wrote:?}");
+    assert!(read >= Duration::from_millis(800), "{read:?}");
+}
+
+#[test]
+fn where_the_database_is_decides_how_many_read_at_once() {
+    let places = |dsn: &str, max_reads| {
+        let dsn = Dsn::parse(&Secret::new(dsn)).unwrap();
+        let settings = PoolSettings {
+            max_reads,
+            pool_size: 77,
+            ..SETTINGS
+        };
+        reads_at_once(&dsn, settings)
+    };
+    let cores = thread::available_parallelism().unwrap().get();
+    for here in [
+        "host=/run/postgresql",
+        "host=localhost",
+        "host=127.0.0.1,::1",
+        "host=::1",
+    ] {
+        assert_eq!(places(here, 0), cores, "{here}");
+    }
+    for elsewhere in ["host=db.internal", "host=localhost,db2", "host=10.0.0.1"] {
+        assert_eq!(places(elsewhere, 0), 77, "{elsewhere}");
+    }
+    assert_eq!(places("host=localhost", 5), 5);
 }

@@ -213,6 +213,7 @@ fn freeze(dsn: &str, settings: PoolSettings) -> (Vec<Duration>, Duration, Durati
 
 const FROZEN: PoolSettings = PoolSettings {
     pool_size: 3,
+    max_reads: 3,
     pool_timeout: Duration::from_millis(300),
     statement_timeout: Duration::from_millis(500),
 };
