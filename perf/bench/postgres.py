@@ -69,13 +69,21 @@ def load_questions(server, data):
 
 
 def pgbench(server, work, sql, questions, clients):
-    """Transactions a second."""
+    """Transactions a second, and their latency."""
     script = work / "query.sql"
     script.write_text(f"\\set i random(0, {questions - 1})\n{sql}\n")
     run = subprocess.run(
         [pg_server.BIN / "pgbench", "-n", "-M", "prepared", "-f", script, "-c", str(clients), "-j",
-         str(min(2, clients)), "-T", str(SECONDS), server.dsn], capture_output=True, text=True, check=True)
-    return float(re.search(r"tps = ([0-9.]+)", run.stdout)[1])
+         str(min(2, clients)), "-T", str(SECONDS), "-l", "--log-prefix", work / "pgbench-log", server.dsn],
+        capture_output=True, text=True, check=True)
+    took_us = []
+    for log in work.glob("pgbench-log*"):
+        took_us += [int(line.split()[2]) for line in log.read_text().splitlines()]
+        log.unlink()
+    took_us.sort()
+    return {"per_s": float(re.search(r"tps = ([0-9.]+)", run.stdout)[1]),
+            "p50_ms": took_us[len(took_us) // 2] / 1000, "p99_ms": took_us[len(took_us) * 99 // 100] / 1000,
+            "max_ms": took_us[-1] / 1000}
 
 
 @contextlib.contextmanager
@@ -148,6 +156,14 @@ def index_bytes(server, kind):
     return int(server.psql(f"select pg_relation_size('documents_embedding_{kind}')"))
 
 
+def bytes_a_chunk(server):
+    """Bytes for each chunk of the table and of each of its indexes."""
+    rows = server.psql("select relname, round(pg_relation_size(oid) / (select count(*) from documents)::numeric) "
+                       "from pg_class where oid = 'documents'::regclass or oid in (select indexrelid from "
+                       "pg_index where indrelid = 'documents'::regclass) order by 2 desc")
+    return dict(row.split("|") for row in rows.splitlines())
+
+
 def throughput(server, work, data, questions):
     """name, connections -> medians of the runs, all servers in turn in each round."""
     runs, recall = {}, {}
@@ -166,8 +182,8 @@ def throughput(server, work, data, questions):
                 url = f"http://127.0.0.1:{port}/v1/query"
                 runs.setdefault(("FastAPI", connections), []).append(load(pid, url, bodies, connections))
                 for name, sql in SQL.items():
-                    tps = pgbench(server, work, sql, questions, connections)
-                    runs.setdefault((f"pgbench, {name}", connections), []).append({"per_s": tps})
+                    run = pgbench(server, work, sql, questions, connections)
+                    runs.setdefault((f"pgbench, {name}", connections), []).append(run)
     medians = {key: {field: statistics.median(run[field] for run in several) for field in several[0]}
                for key, several in runs.items()}
     return medians, recall
@@ -183,9 +199,9 @@ def halves(server, work, data):
 
 
 def report(medians, recall, sizes, bulk):
-    rows = [(name, count, f"{one['per_s']:.0f}", f"{one.get('p50_ms', 0):.2f}", f"{one.get('p99_ms', 0):.2f}")
+    rows = [(name, count, f"{one['per_s']:.0f}", f"{one['p50_ms']:.2f}", f"{one['p99_ms']:.2f}", f"{one['max_ms']:.0f}")
             for (name, count), one in sorted(medians.items())]
-    common.table(("server", "connections", "requests/s", "p50 ms", "p99 ms"), rows)
+    common.table(("server", "connections", "requests/s", "p50 ms", "p99 ms", "max ms"), rows)
     print()
     common.table(("index", "recall@10", "bytes"), [
         (kind, f"{recall[kind]:.4f}", sizes[kind]) for kind in ("none", "halfvec")])
@@ -219,7 +235,11 @@ def main():
         questions = load_questions(server, data)
         medians, recall = throughput(server, work, data, questions)
         recall["halfvec"] = halves(server, work, data)
+        with daemon_on(server, work, quantization="binary"):
+            wait_for_index(server, "binary")
         sizes = {kind: index_bytes(server, kind) for kind in ("none", "halfvec")}
+        common.table(("of documents", "bytes a chunk"), list(bytes_a_chunk(server).items()))
+        print()
     report(medians, recall, sizes, bulk)
 
 

@@ -2,7 +2,7 @@
 
 use super::daemon::Daemon;
 use super::{Context, Outcome, output, wiring};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, SystemClock};
 use crate::config::StoreKind;
 use crate::domain::{AnswerKind, CollectionName, Filter, LimitError, Mode, Query, QueryText, TopK};
 use crate::failure::Failure;
@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 /// Width that excerpts, and on a terminal answers, are wrapped to.
 const WIDTH: usize = 92;
@@ -102,9 +103,10 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
             return Err(Failure::failed(what)
                 .hint("put documents in with `alfred ingest`, or name another with --store"));
         }
+        let most = Duration::from_millis(config.raw.server.request_timeout_ms);
         let answer = wiring::open_for_reading(&config)?
             .searcher
-            .answer(&query, Deadline::NONE)
+            .answer(&query, Deadline::after(&SystemClock, most))
             .map_err(failure)?;
         crate::http::answer_json(&answer)
     };

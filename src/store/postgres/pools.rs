@@ -10,11 +10,13 @@
 //!
 //! **Reads at once.** A search is work for one core of the database. When more of them run than there
 //! are cores, they take turns on these, and some wait 50 to 300 ms for theirs: with 8 callers on two
-//! cores p99 was 28 to 93 ms, against 3 ms when two ran at a time, at the same throughput. So where
-//! the database is on this machine, as many reads run at once as it has cores; elsewhere its cores are
-//! not known, and the pool is the limit. Writes do not wait for reads.
-//! `r2d2`'s own wait is cut into slices,
-//! so that those who wait hear at once when the server is found to be down.
+//! cores p99 was 28 to 93 ms, against 3 ms when two ran at a time, at the same throughput
+//! (`ALFRED__STORE__MAX_READS=10 perf/bench/postgres.sh`, and without it). So where the database is on
+//! this machine, as many reads run at once as it has cores; elsewhere its cores are not known, and the
+//! pool is the limit. Writes do not wait for reads.
+//!
+//! `r2d2`'s own wait is cut into slices, so that those who wait hear at once when the server is found
+//! to be down.
 
 use super::connect::Connector;
 use super::dsn::{Dsn, SessionTarget};

@@ -1,8 +1,7 @@
 //! Places that are given in the order of asking.
 //!
-//! A pool that lets newcomers take what was just given back lets others wait for long: under 32
-//! callers on 10 connections that was the tail of the latency. Here a place goes to who has waited
-//! longest.
+//! A pool that lets newcomers take what was just given back lets others wait for long. Here a place
+//! goes to who has waited longest.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -304,8 +304,8 @@ impl CollectionIndex {
         };
         let coded = self.centre.as_ref().and_then(|centre| {
             let code: Vec<u64> = sign_code(vector, centre).collect();
-            by_code(self.code_candidates(limit), &code)
-                .or_else(|| by_code(self.live / WIDE_SHARE, &code))
+            let (first, wide) = (self.code_candidates(limit), self.live / WIDE_SHARE);
+            by_code(first, &code).or_else(|| by_code((wide > first).then_some(wide)?, &code))
         });
         let mut best = coded.unwrap_or_else(|| self.by_quantised(mask, &query));
         if best.len() > limit {
@@ -354,7 +354,7 @@ impl CollectionIndex {
         // Comparing a row in 8 bits fetches it from memory: where the nearest few stand out, the
         // others need not be.
         let few = wanted / 5;
-        if found.len() > 2 * few {
+        if few >= limit.max(JUDGED_CANDIDATES) && found.len() > 2 * few {
             let (_, edge, _) = found.select_nth_unstable(few);
             let coded = Coded {
                 left_out_from: Some(edge.0),

@@ -64,6 +64,25 @@ proptest! {
 }
 
 #[test]
+fn a_collection_that_shrank_to_a_few_rows_is_searched_whole() {
+    for live in 1..200 {
+        let mut index = index_of(0..1_024);
+        (live..1_024).for_each(|document| index.remove_document(document));
+        index.compact();
+        for limit in [1, 10, 200] {
+            let found = index.candidates(vector(0, DIMENSIONS).as_slice(), limit, None);
+            let least = limit.min(usize::try_from(live).unwrap());
+            assert!(
+                found.len() >= least,
+                "{} of {live}, limit {limit}",
+                found.len()
+            );
+            assert_eq!(found[0].chunk, 0);
+        }
+    }
+}
+
+#[test]
 fn a_clone_is_untouched_by_what_happens_to_the_original() {
     let mut index = index_of(0..1_500);
     let before = index.clone();
