@@ -30,7 +30,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Without a handler there is nothing to wait for: stop at once.
         let _ = tokio::signal::ctrl_c().await;
     };
-    let stopped = runtime.block_on(http::serve(app, vec![listener], interrupt))?;
+    let stopped = runtime.block_on(http::serve(
+        Arc::new(http::Live::new(app)),
+        vec![listener],
+        interrupt,
+    ))?;
     println!("{stopped:?}");
     Ok(())
 }

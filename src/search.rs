@@ -29,7 +29,7 @@ const MIN_COSINE_WITH_FEW_WORDS: f32 = 0.2;
 
 /// Answers questions over a store; shared by the daemon's threads and the command line.
 pub struct Searcher {
-    embedder: CachedEmbedder,
+    embedder: Arc<CachedEmbedder>,
     repo: Arc<dyn EmbeddingRepo>,
     clock: Arc<dyn Clock>,
     generator: Option<Generator>,
@@ -39,7 +39,7 @@ impl Searcher {
     /// A searcher over `repo`, embedding with `embedder`, timed by `clock`.
     #[must_use]
     pub fn new(
-        embedder: CachedEmbedder,
+        embedder: Arc<CachedEmbedder>,
         repo: Arc<dyn EmbeddingRepo>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Searcher {
 
     /// The cache in front of the model.
     #[must_use]
-    pub fn cache(&self) -> &CachedEmbedder {
+    pub fn cache(&self) -> &Arc<CachedEmbedder> {
         &self.embedder
     }
 

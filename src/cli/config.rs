@@ -23,8 +23,7 @@ enum ConfigVerb {
 pub(super) fn run(arguments: &ConfigArgs, context: &Context) -> Outcome {
     let config = context.config()?;
     if matches!(arguments.verb, ConfigVerb::Check) {
-        super::serve::addresses(&config)?;
-        super::wiring::redis_address(&config)?;
+        super::serve::checked(&config)?;
     }
     let shown = config.show();
     if context.json {

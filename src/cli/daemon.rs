@@ -42,6 +42,17 @@ pub(super) fn socket_of(config: &Config) -> PathBuf {
     }
 }
 
+/// Whether an answer may be another one soon: a daemon that is busy or stopping, and for who changes
+/// something also one whose database or provider is down. Who asks wants to know that.
+fn is_worth_waiting(response: &Response, path: &str) -> bool {
+    let is_busy = || {
+        let problem: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        problem["kind"] == "overloaded"
+    };
+    let is_for_documents = path.starts_with("/v1/documents");
+    response.status == StatusCode::SERVICE_UNAVAILABLE && (is_for_documents || is_busy())
+}
+
 impl Daemon {
     /// The daemon at `url`.
     pub(super) fn at(url: &str) -> Result<Self, Failure> {
@@ -65,6 +76,49 @@ impl Daemon {
                 endpoint: Endpoint::Unix(path),
             })
             .find(Self::is_alive)
+    }
+
+    /// As [`Daemon::find`]; where the configuration has changed what its socket is called by, the one whose
+    /// socket is beside the store, or the system's.
+    ///
+    /// # Errors
+    /// When there are several.
+    pub(super) fn find_any(config: &Config) -> Result<Option<Self>, Failure> {
+        if let Some(daemon) = Self::find(config) {
+            return Ok(Some(daemon));
+        }
+        let beside = std::fs::read_dir(&config.store_dir).into_iter().flatten();
+        let mut sockets: Vec<PathBuf> = beside
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "sock"))
+            .collect();
+        if config.main_file.as_deref() == Some(Path::new("/etc/alfred/alfred.toml")) {
+            sockets.push(PathBuf::from(SYSTEM_SOCKET));
+        }
+        sockets.sort();
+        let mut alive = sockets
+            .into_iter()
+            .filter_map(|path| Some((Self::alive_at(path.clone())?, path)));
+        let Some((first, path)) = alive.next() else {
+            return Ok(None);
+        };
+        if let Some((_, other)) = alive.next() {
+            let both = format!("{} and {}", path.display(), other.display());
+            return Err(
+                Failure::failed(format!("several daemons are running: {both}"))
+                    .hint("name the socket of one with --socket"),
+            );
+        }
+        Ok(Some(first))
+    }
+
+    /// The daemon at a socket, if one listens there.
+    pub(super) fn alive_at(socket: PathBuf) -> Option<Self> {
+        let daemon = Self {
+            endpoint: Endpoint::Unix(socket),
+        };
+        daemon.is_alive().then_some(daemon)
     }
 
     fn is_alive(&self) -> bool {
@@ -128,7 +182,7 @@ impl Daemon {
         };
         let mut response = once()?;
         for _ in 0..MAX_RETRIES {
-            if response.status != StatusCode::SERVICE_UNAVAILABLE {
+            if !is_worth_waiting(&response, path) {
                 break;
             }
             SystemClock.sleep(retry_after(&response));

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::counted::commonest;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::failure::Failure;
+use crate::ingest::corpus::{Corpus, CorpusError};
 use crate::ingest::files::{self, FilesError, Found, Skipped};
 use crate::ingest::objects::{self, ObjectError, Objects};
 use crate::ingest::pipeline::{self, Event, Options, Sink};
@@ -23,18 +24,30 @@ use std::path::PathBuf;
 const ENDINGS_SHOWN: usize = 6;
 
 /// Arguments of `alfred ingest`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "Examples:\n  \
     alfred ingest docs                           every readable file below docs\n  \
     alfred ingest './docs/**/*.md' './papers/**/*.pdf' --batch 128\n  \
     alfred ingest docs --prune                   and delete documents whose file is gone\n  \
-    alfred ingest 's3://bucket/docs/**/*.md'     objects of S3, MinIO and others (AWS_ENDPOINT_URL)\n\n\
+    alfred ingest 's3://bucket/docs/**/*.md'     objects of S3, MinIO and others (AWS_ENDPOINT_URL)\n  \
+    alfred ingest --corpus /etc/alfred/ingest.d/handbook.toml   what the file says\n\n\
     Patterns may be quoted or not: alfred expands them itself (`**` crosses folders).\n\
     Exit code 1 when a file could not be stored; the others are stored all the same.")]
 pub(super) struct IngestArgs {
     /// Files, folders, patterns, or URLs of object storage
-    #[arg(required = true, value_name = "PATH|GLOB|s3://BUCKET/PREFIX")]
+    #[arg(
+        required_unless_present = "corpus",
+        value_name = "PATH|GLOB|s3://BUCKET/PREFIX"
+    )]
     paths: Vec<String>,
+    /// Take paths, root, collection, prune, metadata and batch from this file; of these, only
+    /// --batch may be given besides, and wins
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["paths", "root", "collection", "prune", "metadata"]
+    )]
+    corpus: Option<PathBuf>,
     /// Most chunks in one call to the model [default: `ingest.batch`, 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: Option<u32>,
@@ -50,9 +63,21 @@ pub(super) struct IngestArgs {
     /// Delete documents that the folders or patterns cover and whose file is gone
     #[arg(long)]
     prune: bool,
+    /// With --prune: also where a folder or pattern has nothing left at all
+    #[arg(long)]
+    allow_empty: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What is deleted that is covered and gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prune {
+    No,
+    /// Where something is left.
+    Some,
+    All,
 }
 
 /// What one run did.
@@ -149,6 +174,47 @@ impl Summary {
 }
 
 pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
+    match &arguments.corpus {
+        Some(path) => run_given(
+            &arguments.with(Corpus::read(path).map_err(|error| corpus_failure(&error))?),
+            context,
+        ),
+        None => run_given(arguments, context),
+    }
+}
+
+fn corpus_failure(error: &CorpusError) -> Failure {
+    match error {
+        CorpusError::Read { .. } => Failure::usage(error.to_string())
+            .hint("name a file as /etc/alfred/ingest.d/NAME.toml, which you may read"),
+        CorpusError::UnknownKey { closest, .. } => {
+            Failure::configuration(error.to_string()).hint(format!("did you mean `{closest}`?"))
+        }
+        CorpusError::Wrong { .. } => Failure::configuration(error.to_string())
+            .hint("the keys are paths, root, collection, prune, batch and metadata"),
+    }
+}
+
+impl IngestArgs {
+    /// As if the flags had said what the corpus says.
+    fn with(&self, corpus: Corpus) -> Self {
+        let own = self.clone();
+        let metadata = corpus.metadata.into_iter();
+        Self {
+            paths: corpus.paths,
+            root: corpus.root.unwrap_or(own.root),
+            collection: corpus.collection.unwrap_or(own.collection),
+            prune: corpus.prune,
+            batch: own.batch.or(corpus.batch),
+            metadata: metadata
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
+            ..own
+        }
+    }
+}
+
+fn run_given(arguments: &IngestArgs, context: &Context) -> Outcome {
     let config = context.config_with(&[(
         "ingest.batch",
         arguments.batch.map(|batch| batch.to_string()),
@@ -166,7 +232,12 @@ pub(super) fn run(arguments: &IngestArgs, context: &Context) -> Outcome {
         return Err(Failure::usage("--prune with a plain list of files")
             .hint("give folders or quoted patterns, so that it is known what is covered"));
     }
-    let summary = ingest(&config, &found, &options, arguments.prune)?;
+    let prune = match (arguments.prune, arguments.allow_empty) {
+        (false, _) => Prune::No,
+        (true, false) => Prune::Some,
+        (true, true) => Prune::All,
+    };
+    let summary = ingest(&config, &found, &options, prune)?;
     if context.json {
         output::print_json(&summary)?;
     } else {
@@ -221,7 +292,7 @@ fn ingest(
     config: &Config,
     found: &Found,
     options: &Options,
-    prune: bool,
+    prune: Prune,
 ) -> Result<Summary, Failure> {
     use crate::clock::{Clock as _, SystemClock};
     let started = SystemClock.monotonic();
@@ -241,9 +312,9 @@ fn ingest(
     if let Some(daemon) = Daemon::find(config).filter(|_| !options.dry_run) {
         let sink = DaemonSink::new(daemon, wiring::extractor());
         store(&sink, found, options, &mut summary)?;
-        if prune {
+        if prune != Prune::No {
             let documents = sink.documents(&options.collection)?;
-            for source in gone(documents.keys().map(String::as_str), found) {
+            for source in gone(documents.keys().map(String::as_str), found, prune)? {
                 sink.delete(&documents[source])?;
                 summary.deleted += 1;
             }
@@ -251,8 +322,8 @@ fn ingest(
     } else {
         let ingester = wiring::open(config)?.ingester;
         store(ingester.as_ref(), found, options, &mut summary)?;
-        if prune {
-            summary.deleted = delete_gone(ingester.repo.as_ref(), found, options)?;
+        if prune != Prune::No {
+            summary.deleted = delete_gone(ingester.repo.as_ref(), found, options, prune)?;
         }
         if !options.dry_run {
             ingester.repo.settle().map_err(wiring::store_failure)?;
@@ -295,17 +366,35 @@ fn store<S: Sink>(
 }
 
 /// What the arguments cover and whose file is gone.
-fn gone<'a>(stored: impl IntoIterator<Item = &'a str>, found: &Found) -> Vec<&'a str> {
-    let here = found
-        .files
-        .iter()
-        .map(|file| file.source.as_str())
-        .collect();
-    plan::gone(stored, &here, &found.coverage)
+fn gone<'a>(
+    stored: impl IntoIterator<Item = &'a str>,
+    found: &Found,
+    prune: Prune,
+) -> Result<Vec<&'a str>, Failure> {
+    let stored: Vec<&str> = stored.into_iter().collect();
+    let files = found.files.iter().map(|file| file.source.as_str());
+    let here: Vec<&str> = files.collect();
+    if let Some((place, documents)) = found.coverage.emptied(&stored, &here)
+        && prune != Prune::All
+    {
+        let what = format!("nothing is left in {place}, and its {documents} documents were kept");
+        return Err(Failure::failed(what)
+            .hint("is it mounted? to delete them, run it once more with --allow-empty"));
+    }
+    Ok(plan::gone(
+        stored,
+        &here.into_iter().collect(),
+        &found.coverage,
+    ))
 }
 
 /// Deletes what is gone, straight in the store; returns how many documents.
-fn delete_gone(repo: &dyn EmbeddingRepo, found: &Found, options: &Options) -> Result<u64, Failure> {
+fn delete_gone(
+    repo: &dyn EmbeddingRepo,
+    found: &Found,
+    options: &Options,
+    prune: Prune,
+) -> Result<u64, Failure> {
     let failed = |error: StoreError| {
         let hint = error.hint();
         Failure::failed("cannot delete what is gone")
@@ -331,7 +420,7 @@ fn delete_gone(repo: &dyn EmbeddingRepo, found: &Found, options: &Options) -> Re
                 .map(|document| (document.source.to_string(), document.id)),
         );
     }
-    let ids: Vec<_> = gone(documents.keys().map(String::as_str), found)
+    let ids: Vec<_> = gone(documents.keys().map(String::as_str), found, prune)?
         .into_iter()
         .map(|source| documents[source])
         .collect();

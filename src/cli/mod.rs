@@ -3,24 +3,28 @@
 mod config;
 mod counter;
 mod daemon;
+mod generate;
 mod ingest;
 pub mod model;
 mod output;
 mod progress;
 mod providers;
 mod query;
+mod reload;
 mod remote;
 pub mod report;
 pub mod runs;
 mod serve;
 pub mod soak;
+mod soak_notice;
 mod status;
 pub mod store;
 mod wiring;
 
 use crate::config::{Config, Environment};
 use crate::failure::{Failure, FailureKind};
-use clap::{Args, Parser, Subcommand};
+use crate::telemetry::logging;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,6 +32,7 @@ use std::path::PathBuf;
 pub type Outcome = Result<(), Failure>;
 
 /// What every verb gets besides its own arguments.
+#[derive(Clone)]
 pub struct Context {
     /// Print one JSON document on stdout instead of text for people.
     pub json: bool,
@@ -161,6 +166,8 @@ impl Level {
 enum Verb {
     /// Answer queries over HTTP until told to stop
     Serve(serve::ServeArgs),
+    /// Have the running daemon apply its configuration as it is now on disk
+    Reload(reload::ReloadArgs),
     /// Put files into the store: text, chunks, embeddings
     Ingest(ingest::IngestArgs),
     /// Ask one question
@@ -182,6 +189,9 @@ enum Verb {
     /// Takes text out of documents for another alfred, on stdin and stdout
     #[command(name = crate::extract::Extractor::VERB, hide = true)]
     ExtractWorker,
+    /// Make manual pages and shell completions
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
 }
 
 /// Runs the verb that `arguments` name.
@@ -202,8 +212,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         global,
         environment: Environment::of_process(),
     };
-    match verb {
+    let outcome = match verb {
         Verb::Serve(arguments) => serve::run(&arguments, &context),
+        Verb::Reload(arguments) => reload::run(&arguments, &context),
         Verb::Ingest(arguments) => ingest::run(&arguments, &context),
         Verb::Query(arguments) => query::run(&arguments, &context),
         Verb::Soak(arguments) => soak::run(&arguments, &context.config()?.runs_dir, &context),
@@ -217,9 +228,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Store(arguments) => store::run(&arguments, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
+        Verb::Generate(arguments) => generate::run(&arguments, Cli::command()),
         Verb::ExtractWorker => crate::extract::worker::run(std::io::stdin(), std::io::stdout())
             .map_err(|error| Failure::failed("the worker's pipe broke").because(error)),
-    }
+    };
+    logging::flush();
+    outcome
 }
 
 /// clap's own message, in the shape of ours: what failed, then the hint.

@@ -1,5 +1,6 @@
 //! `alfred soak`: load on a schedule, and a verdict.
 
+use super::soak_notice::Noticed;
 use super::{Context, Outcome};
 use crate::client::Target;
 use crate::clock::SystemClock;
@@ -13,6 +14,7 @@ use crate::soak::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{Rate, parse_duration, parse_duration_or_seconds};
 use crate::soak::{FinishedRun, Place, SoakError, run_folder};
+use crate::telemetry::{events, logging};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -141,17 +143,25 @@ impl SoakArgs {
 /// # Errors
 /// When the arguments make no sense, the run cannot be made, or its verdict is not PASS.
 pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
+    logging::start_in_journal();
     let scenario = scenario(args).map_err(scenario_failure)?;
     let place = match &args.out {
         Some(folder) => Place::At(folder.clone()),
         None => Place::In(runs_dir.to_owned()),
     };
-    let mut view = live::view(scenario.thresholds.clone());
-    let finished = crate::soak::run(&scenario, &place, &SystemClock, view.as_mut());
+    let mut view = Noticed::new(live::view(scenario.thresholds.clone()));
+    let finished = crate::soak::run(&scenario, &place, &SystemClock, &mut view);
     drop(view);
     let finished = finished.map_err(|error| soak_failure(error, &place))?;
+    let outcome = judged(&finished);
+    events::soak_verdict(
+        finished.verdict.verdict.as_str(),
+        &scenario.name,
+        &finished.folder.display().to_string(),
+        &reasons(&finished),
+    );
     print(&finished, context)?;
-    judged(&finished)
+    outcome
 }
 
 fn scenario(args: &SoakArgs) -> Result<Scenario, ScenarioError> {
@@ -188,17 +198,22 @@ fn judged(finished: &FinishedRun) -> Outcome {
         Verdict::Invalid => FailureKind::Invalid,
     };
     let word = finished.verdict.verdict.as_str();
-    let mut reasons = finished.verdict.reasons.join("; ");
-    let causes = causes::show(&finished.verdict.errors_by_cause, 1);
-    if !causes.is_empty() {
-        let _ = write!(reasons, "; errors: {causes}");
-    }
+    let reasons = reasons(finished);
     let folder = finished.folder.display();
     Err(
         Failure::new(kind, format!("the soak ended {word}: {reasons}")).hint(format!(
             "see every window with: alfred report {folder} --format csv"
         )),
     )
+}
+
+fn reasons(finished: &FinishedRun) -> String {
+    let mut reasons = finished.verdict.reasons.join("; ");
+    let causes = causes::show(&finished.verdict.errors_by_cause, 1);
+    if !causes.is_empty() {
+        let _ = write!(reasons, "; errors: {causes}");
+    }
+    reasons
 }
 
 fn scenario_failure(error: ScenarioError) -> Failure {

@@ -3,13 +3,14 @@
 use super::providers;
 use crate::chunking::ChunkLimits;
 use crate::clock::{Clock, Deadline, SystemClock};
-use crate::config::{Config, EmbeddingKind, StoreKind};
+use crate::config::{Changes, Config, EmbeddingKind, StoreKind};
 use crate::domain::ModelId;
 use crate::embed::openai::own_dimensions;
 use crate::embed::{
     CachedEmbedder, EmbedError, Embedder, Gatherer, LocalModel, ModelPaths, RedisAddress,
     RedisCache,
 };
+use crate::extract::Extractor;
 use crate::failure::Failure;
 use crate::ingest::Ingester;
 use crate::provider::Stats;
@@ -144,6 +145,7 @@ fn open_local(config: &Config, recorded: Option<&ModelId>) -> Result<LocalModel,
 }
 
 /// What answers, and what stores: one store and one model behind both.
+#[derive(Clone)]
 pub(super) struct Parts {
     /// Answers questions.
     pub(super) searcher: Arc<Searcher>,
@@ -151,6 +153,9 @@ pub(super) struct Parts {
     pub(super) ingester: Arc<Ingester>,
     /// What providers were asked, where there are any.
     pub(super) provider_stats: Option<Arc<Stats>>,
+    /// Processes that take text out of files.
+    pub(super) workers: Arc<Extractor>,
+    stats: Arc<Stats>,
 }
 
 /// Opens everything that is local.
@@ -169,17 +174,56 @@ pub(super) fn open_for_reading(config: &Config) -> Result<Parts, Failure> {
 }
 
 fn assemble(config: &Config, repo: Arc<dyn EmbeddingRepo>) -> Result<Parts, Failure> {
-    let recorded = match repo.model() {
-        // A daemon waits for its database while it serves.
-        Err(StoreError::Unavailable { .. } | StoreError::Busy { .. }) => None,
-        recorded => recorded.map_err(store_failure)?,
-    };
+    let recorded = recorded(&*repo)?;
     let stats = Arc::default();
     let embedder = open_model(config, recorded.as_ref(), &stats)?;
     repo.fits(embedder.model()).map_err(store_failure)?;
+    let cached = Arc::new(cached(config, &embedder)?);
+    put_together(config, repo, cached, stats)
+}
+
+/// The model of what is stored, as far as can be said without waiting for a database.
+fn recorded(repo: &dyn EmbeddingRepo) -> Result<Option<ModelId>, Failure> {
+    match repo.model() {
+        // A daemon waits for its database while it serves.
+        Err(StoreError::Unavailable { .. } | StoreError::Busy { .. }) => Ok(None),
+        recorded => recorded.map_err(store_failure),
+    }
+}
+
+/// The parts after `changes`; what they do not touch is the same as before.
+///
+/// # Errors
+/// When the new configuration cannot be used; `parts` go on.
+pub(super) fn renew(parts: &Parts, config: &Config, changes: &Changes) -> Result<Parts, Failure> {
+    let mut repo = Arc::clone(parts.searcher.repo());
+    if config.store_kind == StoreKind::Postgres && changes.touch(&["store."]) {
+        repo = start_postgres(config)?;
+        repo.health().map_err(store_failure)?;
+    }
+    let mut cached = Arc::clone(parts.searcher.cache());
+    if changes.touch(&["embedding."]) {
+        let mut embedder = Arc::clone(parts.searcher.embedder());
+        if embedder.provider() != "local" {
+            let recorded = Some(embedder.model().clone());
+            embedder = open_model(config, recorded.as_ref(), &parts.stats)?;
+        }
+        cached = Arc::new(self::cached(config, &embedder)?);
+    }
+    repo.fits(cached.embedder().model())
+        .map_err(store_failure)?;
+    put_together(config, repo, cached, Arc::clone(&parts.stats))
+}
+
+fn put_together(
+    config: &Config,
+    repo: Arc<dyn EmbeddingRepo>,
+    cached: Arc<CachedEmbedder>,
+    stats: Arc<Stats>,
+) -> Result<Parts, Failure> {
+    let embedder = Arc::clone(cached.embedder());
     let generator = providers::generator(config, &stats)?;
     let has_provider = generator.is_some() || embedder.provider() != "local";
-    let cached = cached(config, &embedder)?;
     let searcher =
         Searcher::new(cached, Arc::clone(&repo), Arc::new(SystemClock)).with_generator(generator);
     let limits = &config.raw.ingest;
@@ -192,20 +236,23 @@ fn assemble(config: &Config, repo: Arc<dyn EmbeddingRepo>) -> Result<Parts, Fail
         );
         return Err(Failure::configuration(what).hint("set it to that or less"));
     }
+    let workers = Arc::new(Extractor::of_this_program());
     let ingester = Ingester {
         limits: ChunkLimits {
             max_tokens: limits.chunk_tokens,
             overlap_tokens: limits.overlap_tokens,
         },
         batch: limits.batch,
-        extract: extractor(),
+        extract: extracting_with(Arc::clone(&workers)),
         embedder,
         repo,
     };
     Ok(Parts {
         searcher: Arc::new(searcher),
         ingester: Arc::new(ingester),
-        provider_stats: has_provider.then_some(stats),
+        provider_stats: has_provider.then(|| Arc::clone(&stats)),
+        stats,
+        workers,
     })
 }
 
@@ -239,10 +286,26 @@ pub(super) fn redis_address(config: &Config) -> Result<Option<RedisAddress>, Fai
     address.map(Some)
 }
 
+/// Whether `store.dsn` can be read. Whether the database is there is no question of configuration.
+pub(super) fn check_dsn(config: &Config) -> Result<(), Failure> {
+    let dsn = &config.raw.store.dsn;
+    if config.store_kind != StoreKind::Postgres {
+        return Ok(());
+    }
+    crate::store::postgres::check_dsn(dsn).map_err(|problem| {
+        Failure::configuration("`store.dsn` cannot be read")
+            .because(problem)
+            .hint("as postgresql://alfred@localhost/alfred")
+    })
+}
+
 /// Takes text out of files, in worker processes that a bad file may crash.
 pub(super) fn extractor() -> Arc<crate::ingest::Extract> {
-    let extractor = crate::extract::Extractor::of_this_program();
-    Arc::new(move |format, bytes: &[u8]| extractor.extract(format, bytes))
+    extracting_with(Arc::new(Extractor::of_this_program()))
+}
+
+fn extracting_with(workers: Arc<Extractor>) -> Arc<crate::ingest::Extract> {
+    Arc::new(move |format, bytes: &[u8]| workers.extract(format, bytes))
 }
 
 /// A store's error as a failure with its hint.

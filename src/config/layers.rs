@@ -6,6 +6,15 @@ use super::{ConfigError, FLAG};
 use config::{Map, Source as _, Value, ValueKind};
 use std::path::{Path, PathBuf};
 
+/// Largest file of configuration: far above what every key with a comment takes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Where systemd's credentials come from, for those who may read them: root's commands then speak of the
+/// same store as the daemon.
+const CREDENTIAL_STORE: &str = "/etc/credstore";
+/// The configuration that the daemon of the packages has.
+const SYSTEM_FILE: &str = "/etc/alfred/alfred.toml";
+
 /// Values of one origin, keyed by path (`section.key`), all known and within their limits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer(pub(super) Vec<(&'static Key, Value)>);
@@ -36,9 +45,30 @@ pub(super) fn defaults() -> Result<Layer, ConfigError> {
     parse(&text, "default", true)
 }
 
+/// Reads a file, which has to be a regular one: a pipe would hold up a reload for ever.
+fn read(path: &Path) -> std::io::Result<String> {
+    let found = std::fs::metadata(path)?;
+    let wrong = |problem: String| {
+        Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            problem,
+        ))
+    };
+    if !found.is_file() {
+        return wrong("it is no regular file".to_owned());
+    }
+    if found.len() > MAX_FILE_BYTES {
+        return wrong(format!(
+            "it has {} bytes, and {MAX_FILE_BYTES} are the most",
+            found.len()
+        ));
+    }
+    std::fs::read_to_string(path)
+}
+
 /// One file. A missing file is an error.
 pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let text = read(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
         source,
     })?;
@@ -70,24 +100,47 @@ pub(super) fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 }
 
 /// Secrets that systemd handed over: files in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
-pub(super) fn credentials(environment: &Environment) -> Result<Layer, ConfigError> {
+pub(super) fn credentials(
+    environment: &Environment,
+    main_file: Option<&Path>,
+) -> Result<Layer, ConfigError> {
     let mut layer = Layer::default();
-    let Some(folder) = environment.path("CREDENTIALS_DIRECTORY") else {
-        return Ok(layer);
+    let given = environment.path("CREDENTIALS_DIRECTORY");
+    let is_system = main_file == Some(Path::new(SYSTEM_FILE));
+    let (folder, prefix) = match given {
+        Some(folder) => (folder, ""),
+        None if is_system => (PathBuf::from(CREDENTIAL_STORE), "alfred."),
+        None => return Ok(layer),
     };
     let known = [
         ("postgres_dsn", "store.dsn"),
         ("openai_api_key", "embedding.api_key"),
         ("redis_url", "embedding.redis_url"),
     ];
+    // Refused like its key: nobody must rely on a protection that is not there.
+    let keys = folder.join(format!("{prefix}api_keys"));
+    if std::fs::read_to_string(&keys).is_ok_and(|text| !text.trim().is_empty()) {
+        return Err(ConfigError::Planned {
+            key: "server.keys_file",
+            origin: keys.display().to_string(),
+        });
+    }
     for (name, path) in known {
-        let file = folder.join(name);
+        let file = folder.join(format!("{prefix}{name}"));
         let text = match std::fs::read_to_string(&file) {
+            // The unit's stand-in for a credential that is not there is a line without text.
+            Ok(text) if text.trim().is_empty() => continue,
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            // The store is root's; others have the daemon.
+            Err(_) if !prefix.is_empty() => continue,
             Err(source) => return Err(ConfigError::Read { path: file, source }),
         };
-        let origin = format!("credential {name}");
+        let origin = if prefix.is_empty() {
+            format!("credential {name}")
+        } else {
+            file.display().to_string()
+        };
         layer.0.push(from_text(
             known_key(path, &origin)?,
             text.trim_end(),

@@ -3,16 +3,18 @@
 //! An unknown key, a wrong type and a value out of range are errors that name the key and where
 //! it was written. Nothing else in the crate reads configuration files or the environment.
 
+pub mod change;
 pub mod environment;
 pub mod keys;
 mod layers;
 pub mod raw;
 
+pub use change::Changes;
 pub use environment::Environment;
 pub use raw::Raw;
 
 use crate::secret::Secret;
-use config::Value;
+use config::{Value, ValueKind};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,8 @@ pub struct Config {
     /// The `AWS_…` variables, by whose names everybody knows how object storage is reached.
     pub aws: BTreeMap<String, Secret>,
     origins: BTreeMap<&'static str, (String, String)>,
+    /// The value of each key, by which a change shows without a secret being kept twice.
+    digests: BTreeMap<&'static str, blake3::Hash>,
 }
 
 /// Where documents are.
@@ -99,14 +103,16 @@ impl Config {
                 all.push(layers::file(&path)?);
             }
         }
-        all.push(layers::credentials(environment)?);
+        all.push(layers::credentials(environment, main_file.as_deref())?);
         all.push(layers::environment(environment)?);
         all.push(layers::flags(flags)?);
         let mut builder = config::Config::builder();
         let mut origins = BTreeMap::new();
+        let mut digests = BTreeMap::new();
         for layer in all {
             for (key, value) in &layer.0 {
                 origins.insert(key.path, shown(key, value));
+                digests.insert(key.path, blake3::hash(toml(&value.kind).as_bytes()));
             }
             builder = builder.add_source(layer);
         }
@@ -117,7 +123,9 @@ impl Config {
                 origin: "configuration".to_owned(),
                 problem: error.to_string(),
             })?;
-        Self::resolve(raw, main_file, environment, origins)
+        let mut config = Self::resolve(raw, main_file, environment, origins)?;
+        config.digests = digests;
+        Ok(config)
     }
 
     fn resolve(
@@ -190,6 +198,7 @@ impl Config {
             raw,
             main_file,
             origins,
+            digests: BTreeMap::new(),
         })
     }
 
@@ -228,19 +237,19 @@ impl Config {
     }
 }
 
+fn toml(kind: &ValueKind) -> String {
+    match kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| toml(&item.kind)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// A value as TOML, and where it came from.
 fn shown(key: &keys::Key, value: &Value) -> (String, String) {
-    use config::ValueKind;
-    fn toml(kind: &ValueKind) -> String {
-        match kind {
-            ValueKind::String(text) => format!("{text:?}"),
-            ValueKind::Array(items) => {
-                let items: Vec<String> = items.iter().map(|item| toml(&item.kind)).collect();
-                format!("[{}]", items.join(", "))
-            }
-            other => other.to_string(),
-        }
-    }
     let text = toml(&value.kind);
     let masked = if key.secret && text != "\"\"" {
         "\"********\"".to_owned()

@@ -128,10 +128,13 @@ fn a_dsn_selects_postgres_where_no_kind_is_said() {
 fn secrets_come_as_credentials_and_the_environment_wins() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("openai_api_key"), "sk-file\n").unwrap();
+    // What the unit puts in the place of a credential that is not there says nothing.
+    std::fs::write(folder.path().join("postgres_dsn"), "\n").unwrap();
     let directory = folder.path().to_str().unwrap();
     let config = load("", &[("CREDENTIALS_DIRECTORY", directory)]).unwrap();
     assert_eq!(config.raw.embedding.api_key.reveal(), "sk-file");
     assert_eq!(config.embedding_kind, None);
+    assert_eq!(config.store_kind, StoreKind::Embedded);
     let variables = [
         ("CREDENTIALS_DIRECTORY", directory),
         ("OPENAI_API_KEY", "sk-env"),

@@ -105,6 +105,14 @@ impl Extractor {
         }
     }
 
+    /// Ends the workers that have nothing to do, before the process does: what outlives it would have
+    /// to be cleared away by others.
+    pub fn dismiss(&self) {
+        // Each is killed and waited for when it is dropped.
+        let idle = std::mem::take(&mut *self.lock());
+        drop(idle);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

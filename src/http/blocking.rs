@@ -1,9 +1,10 @@
 //! The one crossing from async to blocking work: bounded places, a bounded queue before them, and
 //! a limit on both waits.
 
+use super::overload::Overload;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,6 +28,32 @@ pub(crate) struct Lane {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     limits: LaneLimits,
+    overload: Arc<Overload>,
+    progress: Arc<Progress>,
+}
+
+/// When the lane last moved: something ended, or began while there was room.
+#[derive(Debug)]
+struct Progress {
+    created: Instant,
+    moved_ms: AtomicU64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            created: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn moved(&self) {
+        self.moved_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
 }
 
 /// Why there is no result.
@@ -49,13 +76,29 @@ pub(crate) enum LaneError {
 }
 
 impl Lane {
-    pub(crate) fn new(limits: LaneLimits) -> Self {
+    /// `name` is what runs here, as `queries`, for the log.
+    pub(crate) fn new(name: &'static str, limits: LaneLimits) -> Self {
         let places = NonZeroUsize::new(limits.places).map_or(1, NonZeroUsize::get);
         Self {
             permits: Arc::new(Semaphore::new(places)),
             waiting: AtomicUsize::new(0),
             limits: LaneLimits { places, ..limits },
+            overload: Arc::new(Overload::of(name)),
+            progress: Arc::new(Progress::new()),
         }
+    }
+
+    /// For how long all places have been taken without any work ending; `None` while there is room.
+    pub(crate) fn jammed_for(&self) -> Option<Duration> {
+        (self.permits.available_permits() == 0).then(|| {
+            let moved_ms = self.progress.moved_ms.load(Ordering::Relaxed);
+            Duration::from_millis(self.progress.now_ms().saturating_sub(moved_ms))
+        })
+    }
+
+    /// An overload of `former` goes on here.
+    pub(crate) fn follow(&mut self, former: &Self) {
+        self.overload = Arc::clone(&former.overload);
     }
 
     /// Pieces of work that run now, those that nobody waits for any more included.
@@ -77,11 +120,13 @@ impl Lane {
         let entered = Instant::now();
         let permit = self.place().await?;
         let queued = entered.elapsed();
+        let progress = Arc::clone(&self.progress);
+        progress.moved();
         #[expect(clippy::disallowed_methods, reason = "this is the one crossing")]
         let task = tokio::task::spawn_blocking(move || {
-            let result = work(queued);
-            drop(permit);
-            result
+            // Also when it panics.
+            let _ended = Ended(permit, progress);
+            work(queued)
         });
         match timeout_at(entered + self.limits.total_timeout, task).await {
             Ok(Ok(result)) => Ok(result),
@@ -103,10 +148,21 @@ impl Lane {
     }
 
     fn overloaded(&self) -> LaneError {
-        LaneError::Overloaded {
-            places: self.limits.places,
-            waiting: self.waiting(),
-        }
+        let (places, waiting) = (self.limits.places, self.waiting());
+        self.overload.refused(places, waiting);
+        LaneError::Overloaded { places, waiting }
+    }
+}
+
+/// Gives the place back, and says that something moved.
+struct Ended(
+    #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
+    Arc<Progress>,
+);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.1.moved();
     }
 }
 
@@ -144,12 +200,13 @@ mod tests {
     use std::sync::mpsc;
 
     fn lane(places: usize, max_waiting: usize, queue_ms: u64, total_ms: u64) -> Arc<Lane> {
-        Arc::new(Lane::new(LaneLimits {
+        let limits = LaneLimits {
             places,
             max_waiting,
             queue_timeout: Duration::from_millis(queue_ms),
             total_timeout: Duration::from_millis(total_ms),
-        }))
+        };
+        Arc::new(Lane::new("queries", limits))
     }
 
     /// Takes the only place until the returned sender is dropped.
@@ -224,6 +281,20 @@ mod tests {
             tokio::task::yield_now().await;
         }
         lane.run(|_| ()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lane_in_which_nothing_ends_is_jammed() {
+        let lane = lane(1, 0, 20, 20);
+        assert_eq!(lane.jammed_for(), None);
+        let (release, held) = mpsc::channel::<()>();
+        lane.run(move |_| held.recv()).await.unwrap_err();
+        assert!(lane.jammed_for().unwrap() >= Duration::from_millis(15));
+        drop(release);
+        while lane.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(lane.jammed_for(), None);
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one connection until it closes, its time is up, or the server stops.
 pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch::Receiver<Phase>) {
-    let app = Arc::clone(&caller.app);
+    let app = caller.live.app();
     let _connected = app.observer.connect();
     let signals = Arc::clone(&caller.signals);
     let gate = Gate::new(socket, limits(&app), Arc::clone(&signals));

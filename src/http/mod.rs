@@ -16,8 +16,13 @@ mod connection;
 mod handlers;
 mod json;
 pub mod listen;
+pub mod live;
 pub mod observe;
+mod overload;
+mod pace;
 mod parse;
+mod places;
+mod probe;
 mod problem;
 mod readiness;
 mod reply;
@@ -28,7 +33,9 @@ mod settings;
 mod wire;
 
 pub use listen::{BindError, ListenAddress, Listener, SocketFile, bind};
+pub use live::Live;
 pub use observe::Observer;
+pub use pace::Pace;
 pub use readiness::Readiness;
 pub use server::{Stopped, serve};
 pub use settings::Settings;
@@ -49,6 +56,7 @@ use crate::ingest::{IngestError, Ingester, NewDocument};
 use crate::search::{SearchError, Searcher};
 use crate::store::EmbeddingRepo;
 use blocking::{Lane, LaneLimits};
+use overload::Overload;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +65,9 @@ use std::time::Duration;
 /// while queries queue.
 const READ_PLACES: usize = 4;
 
+/// Places for `/livez`, over the network and over unix sockets each.
+const PROBE_PLACES: usize = 2;
+
 /// Answers one question; blocks, on others not beyond the deadline.
 pub type AnswerFn = dyn Fn(&Query, Deadline) -> Result<Answer, SearchError> + Send + Sync;
 /// Stores documents, each whole or refused by itself; blocks.
@@ -64,6 +75,9 @@ pub type PutFn =
     dyn Fn(&[NewDocument]) -> Result<Vec<Result<Upserted, IngestError>>, IngestError> + Send + Sync;
 /// Further sections of `GET /v1/status`, by name; blocks, briefly.
 pub type StatusFn = dyn Fn() -> Map<String, Value> + Send + Sync;
+
+/// Reads the configuration anew and applies it; returns what changed, or why nothing did; blocks.
+pub type ReloadFn = dyn Fn() -> Result<Value, String> + Send + Sync;
 
 /// What the routes call. All of it blocks and runs on blocking threads.
 #[derive(Clone)]
@@ -99,9 +113,18 @@ pub struct App {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) status: Arc<StatusFn>,
+    pub(crate) reload: Option<Arc<ReloadFn>>,
+    /// Connections beyond the limit.
+    pub(crate) crowd: Arc<Overload>,
     pub(crate) queries: Lane,
     pub(crate) writes: Lane,
     pub(crate) reads: Lane,
+    /// For `/livez` over the network.
+    pub(crate) probes: Lane,
+    /// For `/livez` over unix sockets: the watchdog's must get through a flood of the others.
+    pub(crate) own_probes: Lane,
+    /// One reload at a time.
+    pub(crate) reloads: Lane,
 }
 
 impl App {
@@ -109,21 +132,35 @@ impl App {
     /// methods.
     #[must_use]
     pub fn new(cases: UseCases, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let lane = |places, timeout_ms| {
-            Lane::new(LaneLimits {
+        let lane = |name, places, timeout_ms| {
+            let limits = LaneLimits {
                 places,
                 max_waiting: settings.max_waiting,
                 queue_timeout: Duration::from_millis(settings.queue_timeout_ms),
                 total_timeout: Duration::from_millis(timeout_ms),
-            })
+            };
+            Lane::new(name, limits)
         };
         Self {
-            queries: lane(settings.max_in_flight, settings.request_timeout_ms),
-            writes: lane(settings.max_writes_in_flight, settings.write_timeout_ms),
-            reads: lane(READ_PLACES, settings.request_timeout_ms),
+            crowd: Arc::new(Overload::of("connections")),
+            queries: lane(
+                "queries",
+                settings.max_in_flight,
+                settings.request_timeout_ms,
+            ),
+            writes: lane(
+                "writes",
+                settings.max_writes_in_flight,
+                settings.write_timeout_ms,
+            ),
+            reads: lane("reads", READ_PLACES, settings.request_timeout_ms),
+            probes: lane("probes", PROBE_PLACES, settings.request_timeout_ms),
+            own_probes: lane("own probes", PROBE_PLACES, settings.request_timeout_ms),
+            reloads: lane("reloads", 1, settings.write_timeout_ms),
             observer: Arc::new(Observer::new(clock.monotonic())),
             readiness: Arc::default(),
             status: Arc::new(Map::new),
+            reload: None,
             cases,
             settings,
             clock,
@@ -134,6 +171,26 @@ impl App {
     #[must_use]
     pub fn with_readiness(mut self, readiness: Arc<Readiness>) -> Self {
         self.readiness = readiness;
+        self
+    }
+
+    /// Takes the counts, the readiness and what was said of overload from the application that it
+    /// comes after.
+    #[must_use]
+    pub fn succeeding(mut self, former: &Self) -> Self {
+        self.crowd = Arc::clone(&former.crowd);
+        self.queries.follow(&former.queries);
+        self.writes.follow(&former.writes);
+        self.reads.follow(&former.reads);
+        self.observer = Arc::clone(&former.observer);
+        self.readiness = Arc::clone(&former.readiness);
+        self
+    }
+
+    /// What `POST /v1/reload` does.
+    #[must_use]
+    pub fn with_reload(mut self, reload: Arc<ReloadFn>) -> Self {
+        self.reload = Some(reload);
         self
     }
 
@@ -154,5 +211,23 @@ impl App {
     #[must_use]
     pub fn readiness(&self) -> &Arc<Readiness> {
         &self.readiness
+    }
+
+    /// What is missing for a query to be answered now, with the reason; empty when ready.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(&'static str, String)> {
+        handlers::admin::missing(self)
+    }
+
+    /// How long a stop takes at most: lame duck and drain.
+    #[must_use]
+    pub fn longest_stop(&self) -> Duration {
+        self.settings.lame_duck() + self.settings.drain_timeout()
+    }
+
+    /// What the routes call.
+    #[must_use]
+    pub fn cases(&self) -> &UseCases {
+        &self.cases
     }
 }

@@ -1,6 +1,7 @@
 //! One record a request: counters, and a log event where it failed. Metrics are recorded here too.
 
 use super::Peer;
+use super::pace::{Meter, Pace};
 use http::{Method, StatusCode};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Most log events a second for failures that callers cause, or that come in floods (all but
 /// 500): a flood of bad requests must not become a flood of disk writes.
 const EVENTS_PER_S: u64 = 20;
+
+/// The route whose pace is told.
+const QUERY_ROUTE: &str = "/v1/query";
 
 /// One answered request.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct Observation<'a> {
     pub method: &'a Method,
     /// The status it got.
     pub status: StatusCode,
+    /// When the reply was made.
+    pub ended: Instant,
     /// From the head being complete to the reply being made.
     pub duration: Duration,
     /// Its request id.
@@ -43,6 +49,7 @@ pub struct Observer {
     connections: AtomicUsize,
     abandoned: AtomicU64,
     events: EventBudget,
+    queries: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +69,7 @@ impl Observer {
             connections: AtomicUsize::new(0),
             abandoned: AtomicU64::new(0),
             events: EventBudget::default(),
+            queries: Meter::new(now),
         }
     }
 
@@ -77,6 +85,12 @@ impl Observer {
         let counts = (0u16..).zip(&self.by_status);
         let counts = counts.map(|(status, count)| (status, count.load(Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Queries a second and their latency in the minute before `now`, refused ones included.
+    #[must_use]
+    pub fn pace(&self, now: Instant) -> Pace {
+        self.queries.pace(now)
     }
 
     /// Requests being answered now.
@@ -115,6 +129,9 @@ impl Observer {
     /// Records one answered request; the one place for it.
     pub(crate) fn record(&self, seen: &Observation<'_>) {
         self.count(seen.status);
+        if seen.route == QUERY_ROUTE {
+            self.queries.record(seen.ended, seen.duration);
+        }
         if seen.status.as_u16() >= 400 {
             self.log(seen);
         }

@@ -41,7 +41,9 @@ pub(super) const ROUTES: &[Route] = &[
     route("/v1/status", "GET, HEAD"),
     route("/healthz", "GET, HEAD"),
     route("/health", "GET, HEAD"),
+    route("/livez", "GET, HEAD"),
     route("/readyz", "GET, HEAD"),
+    route("/v1/reload", "POST"),
     route("/openapi.json", "GET, HEAD"),
 ];
 
@@ -167,10 +169,20 @@ fn admin(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .and(warp::path!("readyz"))
         .and(with(app))
         .map(|app: Arc<App>, info: Info| handlers::admin::ready(&app, &info));
+    let live = get()
+        .and(warp::path!("livez"))
+        .and(with(app))
+        .then(handlers::admin::live);
     let openapi = get()
         .and(warp::path!("openapi.json"))
         .map(handlers::admin::openapi);
-    health.or(ready).unify().or(openapi).unify().boxed()
+    let reload = warp::post()
+        .and(warp::path!("v1" / "reload"))
+        .and(with(app))
+        .then(handlers::admin::reload);
+    let state = health.or(ready).unify().boxed();
+    let state = state.or(live).unify().or(openapi).unify().boxed();
+    state.or(reload).unify().boxed()
 }
 
 /// What no filter took: 405 where the path has other methods, else 404.

@@ -3,7 +3,8 @@
 use super::App;
 use super::connection;
 use super::listen::Listener;
-use super::routes::{self, Routes};
+use super::live::Live;
+use super::places::Places;
 use super::service::Caller;
 use super::wire::gate::Signals;
 use super::wire::socket::{Peer, Socket};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Most connections beyond the cap that are told so at once; more are dropped.
@@ -53,17 +54,18 @@ pub struct Stopped {
 /// # Errors
 /// When a listener cannot be handed to the runtime.
 pub async fn serve(
-    app: Arc<App>,
+    live: Arc<Live>,
     listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Stopped> {
-    let server = Arc::new(Server::new(Arc::clone(&app)));
+    let server = Arc::new(Server::new(Arc::clone(&live)));
     let mut accepting = JoinSet::new();
     for listener in listeners {
         let acceptor = Acceptor::new(listener)?;
         accepting.spawn(Arc::clone(&server).accept(acceptor));
     }
     shutdown.await;
+    let app = live.app();
     app.readiness.wait_for("serving", "the daemon is stopping");
     server.stopping.store(true, Ordering::Relaxed);
     server.enter(Phase::LameDuck);
@@ -82,26 +84,24 @@ pub async fn serve(
 }
 
 struct Server {
-    app: Arc<App>,
-    routes: Routes,
+    live: Arc<Live>,
     phase: watch::Sender<Phase>,
     stopping: Arc<AtomicBool>,
-    /// Places for connections over TCP, and as many over unix sockets.
-    tcp: Arc<Semaphore>,
-    unix: Arc<Semaphore>,
-    turned_away: Arc<Semaphore>,
+    /// Connections over TCP, and over unix sockets.
+    tcp: Arc<Places>,
+    unix: Arc<Places>,
+    turned_away: Arc<Places>,
 }
 
 impl Server {
-    fn new(app: Arc<App>) -> Self {
+    fn new(live: Arc<Live>) -> Self {
         Self {
-            routes: routes::build(&app),
+            live,
             phase: watch::Sender::new(Phase::Serving),
             stopping: Arc::default(),
-            unix: Arc::new(Semaphore::new(app.settings.max_connections)),
-            tcp: Arc::new(Semaphore::new(app.settings.max_connections)),
-            turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
-            app,
+            unix: Arc::default(),
+            tcp: Arc::default(),
+            turned_away: Arc::default(),
         }
     }
 
@@ -143,17 +143,17 @@ impl Server {
     }
 
     fn start(&self, socket: Socket, peer: Peer) {
+        let app = self.live.app();
         let places = match peer {
             Peer::Tcp(_) => &self.tcp,
             Peer::Unix => &self.unix,
         };
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-            self.turn_away(socket);
+        let Some(place) = places.enter(app.settings.max_connections) else {
+            self.turn_away(app, socket);
             return;
         };
         let caller = Arc::new(Caller {
-            app: Arc::clone(&self.app),
-            routes: self.routes.clone(),
+            live: Arc::clone(&self.live),
             peer,
             signals: Arc::new(Signals::default()),
             stopping: Arc::clone(&self.stopping),
@@ -161,27 +161,24 @@ impl Server {
         let phase = self.phase.subscribe();
         tokio::spawn(async move {
             connection::serve(socket, caller, phase).await;
-            drop::<OwnedSemaphorePermit>(place);
+            drop(place);
         });
     }
 
-    fn turn_away(&self, socket: Socket) {
-        if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
-            let app = Arc::clone(&self.app);
+    fn turn_away(&self, app: Arc<App>, socket: Socket) {
+        app.crowd.refused(app.settings.max_connections, 0);
+        if let Some(place) = self.turned_away.enter(MAX_TURNED_AWAY) {
             tokio::spawn(async move {
                 connection::turn_away(&app, socket).await;
-                drop::<OwnedSemaphorePermit>(place);
+                drop(place);
             });
         }
     }
 
     /// Ends when no connection is open.
     async fn all_closed(&self) {
-        let all = u32::try_from(self.app.settings.max_connections).unwrap_or(u32::MAX);
-        for places in [&self.tcp, &self.unix] {
-            // The semaphores are never closed.
-            let _ = places.acquire_many(all).await;
-        }
+        self.tcp.all_left().await;
+        self.unix.all_left().await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! The envelope of every request: its id, its limits, its record, and a reply even when a handler
 //! panics.
 
-use super::App;
+use super::live::{Generation, Live};
 use super::observe::Observation;
 use super::problem::Problem;
 use super::reply::{self, Failed};
-use super::routes::{self, Route, Routes};
+use super::routes::{self, Route};
 use super::wire::gate::Signals;
 use super::wire::socket::Peer;
 use futures_util::FutureExt;
@@ -28,6 +28,7 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 pub(super) struct RequestInfo {
     id: HeaderValue,
     pub(super) method: Method,
+    pub(super) peer: Peer,
     pub(super) route: Option<&'static Route>,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) content_encoding: Option<HeaderValue>,
@@ -48,8 +49,7 @@ impl RequestInfo {
 
 /// What the requests of one connection share.
 pub(super) struct Caller {
-    pub(super) app: Arc<App>,
-    pub(super) routes: Routes,
+    pub(super) live: Arc<Live>,
     pub(super) peer: Peer,
     pub(super) signals: Arc<Signals>,
     /// The server stops: replies ask the client to go elsewhere.
@@ -58,7 +58,8 @@ pub(super) struct Caller {
 
 /// Answers one request.
 pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>) -> Response {
-    let app = &caller.app;
+    let now = caller.live.now();
+    let app = &now.app;
     let started = app.clock.monotonic();
     let in_flight = app.observer.enter();
     let has_body = !request.body().is_end_stream();
@@ -67,19 +68,22 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     let info = Arc::new(RequestInfo {
         id: request_id(headers.get(&REQUEST_ID).map(HeaderValue::as_bytes)),
         method: request.method().clone(),
+        peer: caller.peer,
         route: routes::find(request.uri().path()),
         content_type: headers.get(header::CONTENT_TYPE).cloned(),
         content_encoding: headers.get(header::CONTENT_ENCODING).cloned(),
         body_read: AtomicBool::new(!has_body),
     });
     request.extensions_mut().insert(Arc::clone(&info));
-    let mut response = route(&caller, request, &info).await;
+    let mut response = route(&now, request, &info).await;
     let failed = response.extensions_mut().remove::<Failed>();
+    let ended = app.clock.monotonic();
     app.observer.record(&Observation {
         route: info.route.map_or("unknown", |route| route.template),
         method: &info.method,
         status: response.status(),
-        duration: app.clock.monotonic().saturating_duration_since(started),
+        ended,
+        duration: ended.saturating_duration_since(started),
         request_id: info.request_id(),
         peer: caller.peer,
         trace_id: trace_id.as_deref().unwrap_or_default(),
@@ -100,15 +104,12 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     response
 }
 
-async fn route(caller: &Caller, request: Request<Incoming>, info: &Arc<RequestInfo>) -> Response {
-    let limit = caller.app.settings.max_body_bytes;
+async fn route(now: &Generation, request: Request<Incoming>, info: &Arc<RequestInfo>) -> Response {
+    let limit = now.app.settings.max_body_bytes;
     if request.body().size_hint().lower() > limit as u64 {
         return reply::problem(Problem::body_too_large(limit), info);
     }
-    match AssertUnwindSafe((caller.routes)(request))
-        .catch_unwind()
-        .await
-    {
+    match AssertUnwindSafe((now.routes)(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => reply::problem(Problem::internal(panic_text(panic.as_ref())), info),
     }

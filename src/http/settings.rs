@@ -47,9 +47,13 @@ pub struct Settings {
     /// 60 s after which most proxies drop theirs.
     pub idle_timeout_ms: u64,
     /// On stop: how long new connections are still served, with `Connection: close` on every
-    /// reply, before the sockets close, in ms. Default 0; 100 to 150 makes a restart lossless
-    /// where the listening socket outlives the process.
+    /// reply, before the sockets close, in ms. The shipped configuration says 150, which makes a
+    /// restart lossless where the listening socket outlives the process; default 0.
     pub lame_duck_ms: u64,
+    /// How long all places for queries may be taken without one coming free before `/livez` says that
+    /// the daemon is stuck, in ms; three times `request_timeout_ms` when that is more. Default 30,000: a
+    /// machine may be short of time.
+    pub stuck_after_ms: u64,
     /// On stop: how long running requests may take to end, in s; then they are cut. Default 30.
     pub drain_timeout_s: u64,
     /// How a query that does not say is answered. Default extractive.
@@ -72,6 +76,7 @@ impl Default for Settings {
             body_timeout_ms: 30_000,
             idle_timeout_ms: 75_000,
             lame_duck_ms: 0,
+            stuck_after_ms: 30_000,
             drain_timeout_s: 30,
             default_answer: AnswerKind::Extractive,
         }

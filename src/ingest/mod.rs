@@ -1,5 +1,6 @@
 //! Documents into the store: extract → chunk → plan → embed in batches → one transaction a document.
 
+pub mod corpus;
 pub mod coverage;
 pub mod files;
 mod local;

@@ -74,6 +74,11 @@ impl Breaker {
         Admission::Go
     }
 
+    /// Whether it counts as down, probes included.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.state, State::Closed { .. })
+    }
+
     /// How long nothing goes; `None` when the next request will.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
         match self.state {

@@ -21,6 +21,7 @@ pub use stats::{Snapshot, Stats, TokenKind};
 
 use crate::clock::{Clock, Deadline};
 use crate::secret::Secret;
+use crate::telemetry::events::{Dependency, Outage};
 use backoff::Backoff;
 use breaker::{Admission, Breaker};
 use exchange::{Exchange, Reply, Trouble};
@@ -50,6 +51,7 @@ pub struct Provider {
     retries: u32,
     timeout: Duration,
     breaker: Mutex<Breaker>,
+    outage: Mutex<Outage>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
 }
@@ -84,6 +86,7 @@ impl Provider {
             timeout: settings.timeout,
             exchange: Exchange::new(settings.base_url, settings.api_key),
             breaker: Mutex::default(),
+            outage: Mutex::new(Outage::of(Dependency::Provider)),
             stats,
             clock,
         }
@@ -118,10 +121,16 @@ impl Provider {
         loop {
             // Apart from the match, which would hold the lock to its end.
             let admission = self.breaker().admit(self.clock.monotonic());
+            self.say(|| "it keeps silent".to_owned());
             let wait = match admission {
                 Admission::Go => {
                     tries += 1;
-                    match self.attempt(call) {
+                    let result = self.attempt(call);
+                    self.say(|| match &result {
+                        Ok(_) => "others failed".to_owned(),
+                        Err(trouble) => self.exchange.error(trouble, 1).to_string(),
+                    });
+                    match result {
                         Ok(body) => return Ok(body),
                         Err(trouble) => self.next(&trouble, tries, call.deadline),
                     }
@@ -222,6 +231,17 @@ impl Provider {
                 .to_owned(),
             retry_after: Some(wait),
         })
+    }
+
+    /// Logs that the provider went down or is back, where that was not said yet.
+    fn say(&self, reason: impl FnOnce() -> String) {
+        let is_down = self.breaker().is_open();
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_down {
+            outage.is_down(self.clock.monotonic(), self.host(), &reason());
+        } else {
+            outage.is_up(self.host());
+        }
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

@@ -1,6 +1,8 @@
 use super::testing::{Say, TestProvider};
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
+use crate::telemetry::events;
+use crate::telemetry::testing::events_of;
 use serde_json::json;
 use std::time::SystemTime;
 
@@ -150,17 +152,27 @@ fn answers_at_once_while_the_provider_is_down_and_recovers_by_itself() {
     });
     let clock = manual();
     let provider = server.client(0, clock.clone());
-    for _ in 0..5 {
+    let down = events_of(|| {
+        for _ in 0..5 {
+            assert!(post(&provider, within(&*clock, 5_000)).is_err());
+        }
         assert!(post(&provider, within(&*clock, 5_000)).is_err());
-    }
+    });
+    assert_eq!(down.len(), 1, "said once: {down:?}");
+    assert_eq!(down[0]["message_id"], events::DEPENDENCY_DOWN);
+    assert!(down[0]["reason"].contains("status 500"), "{down:?}");
     let error = post(&provider, within(&*clock, 5_000)).unwrap_err();
     assert_eq!(server.seen().len(), 5);
     assert!(
         matches!(error, ProviderError::Unavailable { retry_after: Some(wait), .. } if wait <= Duration::from_secs(1))
     );
     clock.advance(Duration::from_secs(1));
-    assert!(post(&provider, within(&*clock, 5_000)).is_ok());
-    assert!(post(&provider, within(&*clock, 5_000)).is_ok());
+    let back = events_of(|| {
+        assert!(post(&provider, within(&*clock, 5_000)).is_ok());
+        assert!(post(&provider, within(&*clock, 5_000)).is_ok());
+    });
+    let ids: Vec<&String> = back.iter().map(|event| &event["message_id"]).collect();
+    assert_eq!(ids, [events::DEPENDENCY_BACK]);
 }
 
 #[test]

@@ -1,3 +1,8 @@
 //! What alfred says of itself while it runs.
 
+pub mod events;
 pub mod logging;
+pub mod notice;
+pub mod systemd;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -240,3 +240,29 @@ fn documents_in(home: &Home) -> u64 {
         .and_then(|store| store.query_row("SELECT count(*) FROM documents", [], |row| row.get(0)))
         .unwrap_or(0)
 }
+
+#[test]
+fn a_folder_in_which_nothing_is_left_is_taken_for_one_that_is_not_mounted() {
+    let home = Home::new();
+    home.write("docs/a.md", "# A\n\nThe first one.");
+    home.write("notes/b.md", "# B\n\nThe second one.");
+    home.alfred(&["ingest", "docs", "notes"]).expect(0);
+    std::fs::remove_file(home.path().join("docs/a.md")).unwrap();
+    let ingest = ["ingest", "docs", "notes", "--prune"];
+    let refused = home.alfred(&ingest).expect(1);
+    assert!(
+        refused.stderr.contains("nothing is left in docs"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("--allow-empty"),
+        "{}",
+        refused.stderr
+    );
+    let info = || home.alfred(&["store", "info", "--json"]).expect(0).json();
+    assert_eq!(info()["documents"], 2);
+    home.alfred(&[&ingest[..], &["--allow-empty"]].concat())
+        .expect(0);
+    assert_eq!(info()["documents"], 1);
+}

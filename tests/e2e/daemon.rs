@@ -184,7 +184,7 @@ fn local_commands_go_through_the_daemon() {
     );
     std::fs::remove_file(home.path().join("docs/pdf-like.md")).unwrap();
     let summary = home
-        .alfred(&["ingest", "docs", "--prune", "--json"])
+        .alfred(&["ingest", "docs", "--prune", "--allow-empty", "--json"])
         .expect(0)
         .json();
     assert_eq!(summary["deleted"], 1, "{summary}");

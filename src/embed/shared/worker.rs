@@ -11,6 +11,8 @@ use super::codec;
 use super::redis::Shared;
 use super::{Found, SharedState};
 use crate::clock::{Clock as _, SystemClock};
+use crate::telemetry::events::{Dependency, Outage};
+use crate::telemetry::notice::Notice;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
 use redis::{Cmd, Connection, ConnectionLike as _, Pipeline, RedisError, Value, cmd};
 use std::sync::Arc;
@@ -37,8 +39,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// after all of its steps (connecting, two of logging in, a look), and a pause.
 const RECOVERY_MAX_MS: u64 = 4 * CONNECT_MAX_MS + PAUSE_MAX_MS;
 const _: () = assert!(RECOVERY_MAX_MS <= 2_000);
-/// Least time between two warnings of the same kind, for a server that comes and goes.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Somebody waits for the value of a key.
 pub(super) struct Look {
@@ -61,7 +61,7 @@ pub(super) struct Worker {
     writes: Receiver<Write>,
     /// Connections in a row that were of no use.
     failures: u32,
-    away: Notice,
+    away: Outage,
     refusing: Notice,
 }
 
@@ -96,7 +96,7 @@ impl Worker {
             looks,
             writes,
             failures: 0,
-            away: Notice::default(),
+            away: Outage::of(Dependency::Cache),
             refusing: Notice::default(),
         }
     }
@@ -110,9 +110,7 @@ impl Worker {
             let problem = match connected {
                 Ok(mut connection) => {
                     self.shared.set_state(SharedState::Up);
-                    if self.away.ended() {
-                        info!(redis = self.address.place(), "the shared cache is back");
-                    }
+                    self.away.is_up(self.address.place());
                     match self.serve(&mut connection) {
                         Left::Closed => return,
                         Left::Lost(problem) => problem,
@@ -121,11 +119,9 @@ impl Worker {
                 Err(error) => self.address.redact(&error.to_string()),
             };
             self.shared.set_state(SharedState::Down);
-            if self.failures > 0 && self.away.began() {
-                warn!(
-                    redis = self.address.place(),
-                    problem, "the shared cache is away; queries go on without it"
-                );
+            if self.failures > 0 {
+                let now = SystemClock.monotonic();
+                self.away.is_down(now, self.address.place(), &problem);
             }
             self.failures = self.failures.saturating_add(1);
             if self.pause().is_err() {
@@ -278,7 +274,7 @@ impl Worker {
                 }
                 Err(problem) => {
                     self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                    if self.refusing.began() {
+                    if self.refusing.began(SystemClock.monotonic()) {
                         warn!(
                             redis = self.address.place(),
                             problem, "the shared cache takes no vectors"
@@ -379,31 +375,6 @@ fn refusal(value: Value) -> Result<(), String> {
     }
 }
 
-/// Whether something was said that has not ended yet, and when: nothing is said twice, nor often.
-#[derive(Default)]
-struct Notice {
-    is_on: bool,
-    last: Option<Instant>,
-}
-
-impl Notice {
-    /// Whether to say that it began.
-    fn began(&mut self) -> bool {
-        let now = SystemClock.monotonic();
-        let is_new = !self.is_on && self.last.is_none_or(|last| now - last >= WARN_EVERY);
-        if is_new {
-            self.is_on = true;
-            self.last = Some(now);
-        }
-        is_new
-    }
-
-    /// Whether to say that it ended.
-    fn ended(&mut self) -> bool {
-        std::mem::take(&mut self.is_on)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -414,15 +385,5 @@ mod tests {
             .map(|failures| pause_after(failures).as_millis())
             .into();
         assert_eq!(pauses, [0, 50, 100, 200, 400, 400, 400]);
-    }
-
-    #[test]
-    fn what_comes_and_goes_is_said_once_in_a_while() {
-        let mut notice = Notice::default();
-        assert!(!notice.ended(), "nothing has begun");
-        assert!(notice.began() && !notice.began());
-        assert!(notice.ended() && !notice.ended());
-        assert!(!notice.began(), "so soon again");
-        assert!(!notice.ended(), "what was not said does not end");
     }
 }

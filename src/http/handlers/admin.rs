@@ -1,9 +1,10 @@
 //! What the server says of itself.
 
 use super::{Handled, blocking, finish};
+use crate::http::probe::probe;
 use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
-use crate::http::{App, reply};
+use crate::http::{App, Peer, reply};
 use crate::store::{EmbeddingRepo, StoreError};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub(in crate::http) fn ready(app: &App, info: &RequestInfo) -> Response {
 }
 
 /// What the conditions lack, and what the store says of itself.
-fn missing(app: &App) -> Vec<(&'static str, String)> {
+pub(in crate::http) fn missing(app: &App) -> Vec<(&'static str, String)> {
     let mut missing = app.readiness.missing();
     let repo = &app.cases.repo;
     let sound = repo
@@ -57,6 +58,41 @@ fn missing(app: &App) -> Vec<(&'static str, String)> {
         missing.push(("provider", reason));
     }
     missing
+}
+
+/// Whether work gets done: a search came back through a blocking thread, and queries move.
+pub(in crate::http) async fn live(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
+    let shared = Arc::clone(&app);
+    let lane = match info.peer {
+        Peer::Tcp(_) => &app.probes,
+        Peer::Unix => &app.own_probes,
+    };
+    let probed = blocking(lane, move |_| {
+        probe(&shared)
+            .map_err(|stuck| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stuck", stuck))
+    });
+    let handled = probed.await;
+    finish(
+        handled.map(|()| reply::json_bytes(StatusCode::OK, r#"{"status":"working"}"#)),
+        &info,
+    )
+}
+
+/// Applies the configuration as it is now on disk; for those who reach the unix socket alone.
+pub(in crate::http) async fn reload(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
+    finish(handle_reload(&app, &info).await, &info)
+}
+
+async fn handle_reload(app: &Arc<App>, info: &RequestInfo) -> Handled {
+    let Some(reload) = app.reload.clone().filter(|_| info.peer == Peer::Unix) else {
+        let detail = "a reload is asked for over the unix socket: see `alfred reload`";
+        return Err(Problem::not_found(detail));
+    };
+    let outcome = blocking(&app.reloads, move |_| {
+        let refused = |why| Problem::new(StatusCode::CONFLICT, "reload_refused", why);
+        reload().map_err(refused)
+    });
+    Ok(reply::ok(&outcome.await?))
 }
 
 pub(in crate::http) fn openapi() -> Response {

@@ -23,9 +23,9 @@ pub(super) fn url(bucket: &str, key: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     /// Whose objects.
-    pub(super) bucket: String,
+    pub(in crate::ingest) bucket: String,
     /// How their keys begin: everything before the first glob character.
-    pub(super) prefix: String,
+    pub(in crate::ingest) prefix: String,
     /// What whole keys look like; `None` covers all below the prefix.
     matcher: Option<GlobMatcher>,
 }

@@ -364,6 +364,7 @@ pub fn restore(file: &Path, folder: &Path, overwrite: bool) -> Result<CheckRepor
         }
     }
     sync_folder_of(&target)?;
+    lock::give_to_owner_of(folder, part.path());
     part.persist(&target)
         .map_err(|failed| not_writable(&target, &failed.error))?;
     sync_folder_of(&target)?;

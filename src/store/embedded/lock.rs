@@ -62,14 +62,35 @@ fn refused(folder: &Path, error: &TryLockError, holder: &str) -> StoreError {
 fn open(folder: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options
-        .open(folder.join(FILE_NAME))
-        .map_err(|error| unusable(folder, &error))
+    let path = folder.join(FILE_NAME);
+    let file = options
+        .open(&path)
+        .map_err(|error| unusable(folder, &error))?;
+    give_to_owner_of(folder, &path);
+    Ok(file)
 }
 
 /// Creates the folder when absent.
 pub(super) fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
     std::fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))
+}
+
+/// Gives a file that root has made to whom the folder belongs: the daemon, which could not open it. What
+/// cannot be given away stays as it is, and the daemon will say so.
+pub(super) fn give_to_owner_of(folder: &Path, file: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (Ok(of_folder), Ok(of_file)) = (std::fs::metadata(folder), std::fs::metadata(file)) else {
+        return;
+    };
+    if of_file.uid() == 0 && of_folder.uid() != 0 {
+        let (uid, gid) = (Some(of_folder.uid()), Some(of_folder.gid()));
+        if let Err(error) = std::os::unix::fs::chown(file, uid, gid) {
+            tracing::warn!(%error, "{} stays root's: {error}", file.display());
+        }
+    }
 }
 
 fn unusable(folder: &Path, error: &std::io::Error) -> StoreError {

@@ -86,6 +86,11 @@ impl EmbeddedStore {
         lock::prepare_folder(folder)?;
         let lock = lock::SharedLock::take(folder)?;
         let writer = schema::open_and_migrate(&location)?;
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = file_in(folder).into_os_string();
+            file.push(suffix);
+            lock::give_to_owner_of(folder, Path::new(&file));
+        }
         Self::assemble(location, Some(writer), Some(lock), clock)
     }
 

@@ -6,6 +6,8 @@
 //! never handed out. A failure to connect alone says nothing while connections of this generation
 //! work: then it is remembered, and the breaker stays closed.
 
+use crate::clock::{Clock as _, SystemClock};
+use crate::telemetry::events::{Dependency, Outage};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +26,7 @@ pub(super) struct Breaker {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Connections alive that were made in the current generation.
     live: usize,
@@ -35,6 +37,23 @@ struct State {
     /// Somebody waited in vain: worth asking whether the server still answers.
     suspect: bool,
     stopped: bool,
+    /// What is reached, for the log.
+    place: String,
+    outage: Outage,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            live: 0,
+            down: None,
+            last_failure: None,
+            suspect: false,
+            stopped: false,
+            place: String::new(),
+            outage: Outage::of(Dependency::Database),
+        }
+    }
 }
 
 /// A connection's place in its generation; given back when dropped.
@@ -73,6 +92,13 @@ impl Drop for Ticket {
 }
 
 impl Breaker {
+    /// Closed; `place` is what is reached, without secrets.
+    pub(super) fn of(place: String) -> Self {
+        let breaker = Self::default();
+        breaker.lock().place = place;
+        breaker
+    }
+
     /// The generation that a connection begun now belongs to.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -159,9 +185,8 @@ impl Breaker {
     }
 
     fn open_with(&self, state: &mut State, problem: &str) {
-        if state.down.is_none() {
-            tracing::warn!(problem, "the database is out of reach");
-        }
+        let State { outage, place, .. } = &mut *state;
+        outage.is_down(SystemClock.monotonic(), place, problem);
         state.down = Some(problem.to_owned());
         self.open.store(true, Ordering::Release);
         self.changed.notify_all();
@@ -171,7 +196,8 @@ impl Breaker {
         let mut state = self.lock();
         state.last_failure = None;
         if state.down.take().is_some() {
-            tracing::info!("the database is back");
+            let State { outage, place, .. } = &mut *state;
+            outage.is_up(place);
         }
         self.open.store(false, Ordering::Release);
     }
@@ -184,6 +210,8 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::events;
+    use crate::telemetry::testing::events_of;
 
     fn breaker() -> Arc<Breaker> {
         Arc::new(Breaker::default())
@@ -226,8 +254,10 @@ mod tests {
 
     #[test]
     fn it_closes_when_the_probe_is_answered() {
-        let breaker = breaker();
-        breaker.trip("gone");
+        let breaker = Breaker::of("postgresql://here/db".to_owned());
+        let down = events_of(|| breaker.trip("gone"));
+        assert_eq!(down[0]["message_id"], events::DEPENDENCY_DOWN);
+        assert_eq!(down[0]["place"], "postgresql://here/db");
         let asked = AtomicU64::new(0);
         let probe = || {
             if asked.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -236,8 +266,10 @@ mod tests {
             breaker.stop();
             Ok(())
         };
-        breaker.watch(probe);
+        let back = events_of(|| breaker.watch(probe));
         assert_eq!(asked.into_inner(), 2);
+        assert_eq!(back.len(), 1, "that it is still gone is not said: {back:?}");
+        assert_eq!(back[0]["message_id"], events::DEPENDENCY_BACK);
         assert_eq!(breaker.problem(), None);
     }
 }

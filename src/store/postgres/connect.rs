@@ -9,6 +9,9 @@
 //! without them, and for good, since a `SET` through a pooler in transaction mode would stay with a
 //! server connection that others use. What is in force then is what the role has (`ALTER ROLE …
 //! SET statement_timeout`), and one warning says so when that is nothing.
+//!
+//! **`jit` is off**: where the server can compile queries, as Debian's can, it did so for every search
+//! of a small table that has no statistics yet: 320 ms, against 0.8 ms without.
 
 use super::breaker::Breaker;
 use super::dsn::{Dsn, Endpoint, Host, SessionTarget};
@@ -128,6 +131,11 @@ impl Connector {
             statement_timeout,
             clock,
         }
+    }
+
+    /// Where the database is, without password.
+    pub(super) fn place(&self) -> String {
+        self.dsn.to_string()
     }
 
     /// A connection to the first server that will do.
@@ -259,7 +267,7 @@ impl Connector {
         let statement_ms = self.statement_timeout.map_or(0, |time| time.as_millis());
         let mut options = format!(
             "-c statement_timeout={statement_ms} -c lock_timeout={} \
-             -c idle_in_transaction_session_timeout={}",
+             -c idle_in_transaction_session_timeout={} -c jit=off",
             // Sooner than the statement's end, so that the message names the lock.
             statement_ms / 2,
             if statement_ms == 0 {

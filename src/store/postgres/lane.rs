@@ -94,7 +94,7 @@ impl Lane {
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let connector = Arc::new(connector);
-        let breaker = Arc::new(Breaker::default());
+        let breaker = Arc::new(Breaker::of(format!("{} ({name})", connector.place())));
         let probe = {
             let (connector, breaker) = (Arc::clone(&connector), Arc::clone(&breaker));
             std::thread::Builder::new()

@@ -44,6 +44,16 @@ pub(crate) mod testing;
 mod tests;
 
 pub use pools::PoolState;
+
+/// What is wrong with a DSN, without asking anybody.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn check_dsn(dsn: &crate::secret::Secret) -> Result<(), String> {
+    dsn::Dsn::parse(dsn)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
 pub use settings::{PostgresSettings, Quantization};
 pub use waited::WaitHistogram;
 

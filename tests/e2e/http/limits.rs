@@ -275,3 +275,42 @@ fn a_client_that_goes_away_is_counted_and_leaves_the_queue() {
     drop(release);
     assert_eq!(first.reply().status, 200);
 }
+
+#[test]
+fn places_in_which_nothing_ends_are_told_from_a_busy_daemon() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let mut settings = settings();
+    settings.max_in_flight = 1;
+    settings.request_timeout_ms = 50;
+    settings.stuck_after_ms = 400;
+    let server = start_with(
+        settings,
+        Arc::new(move |query, deadline| {
+            let _ = held.lock().unwrap().recv();
+            fakes::instant_answer(query, deadline)
+        }),
+    );
+    let mut connection = server.connect();
+    assert_eq!(connection.get("/livez").status, 200);
+    assert_eq!(
+        connection.post("/v1/query", r#"{"query": "a"}"#).status,
+        504
+    );
+    assert_eq!(
+        connection.get("/livez").status,
+        200,
+        "busy, for all that is known"
+    );
+    std::thread::park_timeout(Duration::from_millis(450));
+    let stuck = connection.get("/livez");
+    assert_eq!(stuck.status, 503);
+    let detail = stuck.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.starts_with("all 1 places for queries are taken"),
+        "{detail}"
+    );
+    drop(release);
+    let working = || (server.connect().get("/livez").status == 200).then_some(());
+    crate::support::eventually(Duration::from_secs(10), working);
+}

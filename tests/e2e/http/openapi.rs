@@ -72,6 +72,10 @@ fn every_documented_operation_answers_as_documented() {
     let mut operations = Vec::new();
     for (path, methods) in openapi["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
+            // Answers over the unix socket alone: see `reload.rs`.
+            if path == "/v1/reload" {
+                continue;
+            }
             operations.push((method == "delete", path, method, operation));
         }
     }

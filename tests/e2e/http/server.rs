@@ -61,7 +61,11 @@ pub(super) fn start_on(app: App, listener: http::Listener) -> Server {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let outcome = runtime.block_on(http::serve(shared, vec![listener], shutdown));
+        let outcome = runtime.block_on(http::serve(
+            Arc::new(http::Live::new(shared)),
+            vec![listener],
+            shutdown,
+        ));
         runtime.shutdown_background();
         outcome.unwrap()
     });

@@ -1,0 +1,143 @@
+//! Ids, functions and catalog belong together.
+
+use super::*;
+use crate::telemetry::testing::events_of;
+use std::collections::{BTreeMap, BTreeSet};
+
+const CATALOG: &str = include_str!("../../systemd/alfred.catalog");
+
+/// One entry of the catalog.
+#[derive(Default)]
+struct Entry {
+    subject: String,
+    headers: usize,
+    body: String,
+}
+
+/// The catalog as systemd reads it: comments, `-- ID`, headers, an empty line, text.
+fn entries() -> BTreeMap<String, Entry> {
+    let mut entries = BTreeMap::new();
+    let mut current: Option<(String, Entry)> = None;
+    let mut in_headers = false;
+    for line in CATALOG.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(id) = line.strip_prefix("-- ") {
+            if let Some((id, entry)) = current.replace((id.to_owned(), Entry::default())) {
+                assert!(entries.insert(id.clone(), entry).is_none(), "{id} twice");
+            }
+            in_headers = true;
+            continue;
+        }
+        let Some((_, entry)) = &mut current else {
+            assert_eq!(line, "", "before the first entry");
+            continue;
+        };
+        if in_headers && line.is_empty() {
+            in_headers = false;
+        } else if in_headers {
+            let (name, value) = line.split_once(": ").unwrap();
+            if name == "Subject" {
+                entry.subject = value.to_owned();
+            }
+            entry.headers += 1;
+        } else {
+            entry.body.push_str(line);
+            entry.body.push('\n');
+        }
+    }
+    entries.extend(current);
+    entries
+}
+
+/// The names between two `@`.
+fn variables(text: &str) -> BTreeSet<String> {
+    let parts: Vec<&str> = text.split('@').collect();
+    assert_eq!(parts.len() % 2, 1, "an @ without its pair: {text}");
+    parts
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+#[test]
+fn every_id_is_explained_once_and_no_other() {
+    let ids: BTreeSet<String> = ALL.iter().map(|(id, _)| (*id).to_owned()).collect();
+    assert_eq!(ids.len(), ALL.len(), "two events have one id");
+    for id in &ids {
+        let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        assert!(id.len() == 32 && id.chars().all(is_hex), "{id}");
+    }
+    let explained: BTreeSet<String> = entries().into_keys().collect();
+    assert_eq!(ids, explained);
+}
+
+#[test]
+fn the_catalog_quotes_only_fields_that_are_there() {
+    let entries = entries();
+    for (id, fields) in ALL {
+        let Entry {
+            subject,
+            headers,
+            body,
+        } = &entries[*id];
+        assert!(!subject.is_empty() && *headers == 3, "{id}");
+        assert!(body.trim().len() > 60, "{id} explains nothing");
+        let there: BTreeSet<String> = fields
+            .iter()
+            .map(|field| format!("ALFRED_{}", field.to_uppercase()))
+            .collect();
+        for quoted in variables(subject).union(&variables(body)) {
+            assert!(there.contains(quoted), "{id}: {quoted} is not in {there:?}");
+        }
+        for line in body.lines() {
+            assert!(line.len() <= 80, "too wide: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_event_carries_its_fields() {
+    let second = Duration::from_secs(1);
+    let now = crate::clock::Clock::monotonic(&crate::clock::SystemClock);
+    let seen = events_of(|| {
+        started("1", Some(1), second);
+        started("1", None, second);
+        reload_done("", "", second);
+        reload_done("log.level", "server.listen", second);
+        reload_refused("x");
+        for dependency in [
+            Dependency::Database,
+            Dependency::Provider,
+            Dependency::Cache,
+        ] {
+            let mut outage = Outage::of(dependency);
+            outage.is_down(now, "here", "refused");
+            outage.is_down(now, "here", "refused");
+            outage.is_up("here");
+            outage.is_up("here");
+        }
+        overload_began("queries", 1, 2);
+        overload_ended("queries", 3, second);
+        watchdog_miss("x", second);
+        stopping("SIGTERM", 0);
+        stopped(0);
+        stopped(1);
+        for verdict in ["PASS", "FAIL", "INVALID"] {
+            soak_verdict(verdict, "smoke", "/run", "");
+        }
+        state_dump("{}");
+    });
+    assert_eq!(seen.len(), 21, "a dependency is down once and back once");
+    let mut missing: BTreeSet<&str> = ALL.iter().map(|(id, _)| *id).collect();
+    for event in &seen {
+        let id = &event["message_id"];
+        let (_, fields) = ALL.iter().find(|(known, _)| known == id).unwrap();
+        let words = ["message", "message_id"];
+        let fields: BTreeSet<&str> = fields.iter().chain(&words).copied().collect();
+        let there: BTreeSet<&str> = event.keys().map(String::as_str).collect();
+        assert_eq!(there, fields, "{id}");
+        missing.remove(id.as_str());
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
