@@ -53,3 +53,35 @@ put_model() {
     "$1" model pull --from "$(scripts/model)"
   fi
 }
+
+# release_build [CARGO_ARGUMENT...]: the release build that packages carry and benchmarks measure,
+# in ${CARGO_TARGET_DIR:-target}/release. The same commit and toolchain give the same bits in every
+# folder: no path of this machine stays in it. Frame pointers are kept for the CPU profiler. The time
+# is a constant: C parts are compiled anew whenever it changes, as it would with every commit.
+release_build() (
+  home=${CARGO_HOME:-$HOME/.cargo}
+  target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+  sysroot=$(rustc --print sysroot)
+  commit=$(rustc -vV | sed -n 's/^commit-hash: //p')
+  cargo fetch --locked --quiet # unpacks the sources whose folders are named next
+  rust="-Cforce-frame-pointers=yes"
+  rust+=" --remap-path-prefix=$target=/usr/src/alfred/target"
+  rust+=" --remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$commit"
+  c="-ffile-prefix-map=$target=/usr/src/alfred/target"
+  for sources in "$home"/registry/src/*/; do
+    rust+=" --remap-path-prefix=${sources%/}=/usr/src/crates"
+    c+=" -ffile-prefix-map=${sources%/}=/usr/src/crates"
+  done
+  export SOURCE_DATE_EPOCH=0 RUSTFLAGS=$rust CFLAGS=$c CXXFLAGS=$c
+  export PATH=$PWD/scripts/build:$PATH RUSTC_WORKSPACE_WRAPPER=rustc-without-paths
+  cargo build --release --locked "$@"
+)
+
+# source_date_epoch: the time that everything built carries: of the commit, else of the changelog.
+source_date_epoch() {
+  if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
+    echo "$SOURCE_DATE_EPOCH"
+  else
+    git log -1 --format=%ct 2>/dev/null || dpkg-parsechangelog -l packaging/deb/changelog -S Timestamp
+  fi
+}

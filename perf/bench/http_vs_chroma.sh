@@ -27,7 +27,7 @@ step "vectors"
 "$python" "$here/peers/vectors.py" "$data" "$model" "$count"
 if [ -z "${STORE_FILL:-}" ]; then
   step "build store_fill"
-  (cd "$root" && cargo build --release --locked --quiet --example store_fill)
+  (cd "$root" && release_build --quiet --example store_fill)
   STORE_FILL=$(dirname "$ALFRED")/examples/store_fill
 fi
 work_folder

@@ -28,7 +28,7 @@ venv fastapi fastapi uvicorn 'psycopg[binary,pool]' pgvector numpy
 python=$venv/bin/python
 if [ -z "${STORE_FILL:-}" ]; then
   step "build store_fill"
-  (cd "$root" && cargo build --release --locked --quiet --example store_fill)
+  (cd "$root" && release_build --quiet --example store_fill)
   STORE_FILL=$(dirname "$ALFRED")/examples/store_fill
 fi
 work_folder

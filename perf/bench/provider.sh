@@ -14,7 +14,7 @@ case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
 if [ -z "${STANDIN:-}" ]; then
   step "build openai_standin"
-  (cd "$root" && cargo build --release --locked --quiet --example openai_standin)
+  (cd "$root" && release_build --quiet --example openai_standin)
   STANDIN=$(dirname "$ALFRED")/examples/openai_standin
 fi
 [ -x "$STANDIN" ] || fail "$STANDIN is no program" "cargo build --release --example openai_standin"
