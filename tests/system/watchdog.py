@@ -1,0 +1,150 @@
+"""A daemon that no longer answers is ended by systemd's watchdog and started again."""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import time
+
+from machine import Failed, wait_for
+from scenario import ASK, Skip, check, cursor, drop_in, equal, prop, scenario, wait_ready
+
+LIMIT_S = 4
+PTRACE_CONT, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 0x4206, 0x4207
+PTRACE_O_TRACECLONE, WALL = 8, 0x40000000
+RUNTIME = "tokio-"
+
+
+def host_pid(machine, pid):
+    """The number that a process inside has outside."""
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+            if os.stat(status.parent / "ns/pid").st_ino != os.stat(f"/proc/{machine.leader}/ns/pid").st_ino:
+                continue
+        except OSError:
+            continue
+        line = next(line for line in text.splitlines() if line.startswith("NSpid:"))
+        if line.split()[-1] == str(pid):
+            return int(status.parent.name)
+    raise Failed(f"process {pid} is not there")
+
+
+def threads(pid):
+    """Thread ids and names of a process."""
+    return {int(task.name): (task / "comm").read_text().strip()
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir()}
+
+
+def trace(libc, held, parents):
+    """Holds the threads `held`, and every thread that `parents` start meanwhile. Never comes back."""
+    for tid in held:
+        if libc.ptrace(PTRACE_SEIZE, tid, None, None) != 0:
+            os._exit(1)
+        libc.ptrace(PTRACE_INTERRUPT, tid, None, None)
+    for tid in parents:
+        if libc.ptrace(PTRACE_SEIZE, tid, None, PTRACE_O_TRACECLONE) != 0:
+            os._exit(1)
+    while True:
+        try:
+            tid, status = os.waitpid(-1, WALL)
+        except ChildProcessError:
+            time.sleep(120)
+            os._exit(0)
+        if tid in parents and os.WIFSTOPPED(status):
+            is_signal = status >> 16 == 0 and os.WSTOPSIG(status) != signal.SIGTRAP
+            libc.ptrace(PTRACE_CONT, tid, None, os.WSTOPSIG(status) if is_signal else None)
+
+
+@contextlib.contextmanager
+def frozen(held, parents=()):
+    """Holds single threads of a process, as a debugger does, while the rest runs."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    tracer = os.fork()
+    if tracer == 0:  # threads go on when it ends
+        try:
+            trace(libc, set(held), set(parents))
+        finally:
+            os._exit(1)
+    try:
+        time.sleep(0.3)
+        if os.waitpid(tracer, os.WNOHANG)[0]:
+            raise Skip("threads cannot be traced here")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(tracer, 9)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(tracer, 0)
+
+
+def restarted_by_watchdog(machine, pid, mark, begin):
+    """Waits for another process that is ready; the journal has to say why."""
+    wait_for("systemd starts another process",
+             lambda: prop(machine, "alfred.service", "MainPID") not in (pid, "0"), LIMIT_S * 2 + 50)
+    wait_ready(machine)
+    took = time.monotonic() - begin
+    text = machine.out(f"journalctl --no-pager --after-cursor='{mark}' -u alfred")
+    check("Watchdog timeout" in text, f"the journal does not name the watchdog:\n{text}")
+    check(took < LIMIT_S * 2 + 5, f"it took {took:.1f} s with WatchdogSec={LIMIT_S}")
+    return text, took
+
+
+@scenario("watchdog-stopped-process")
+def stopped(machine, context):
+    """SIGSTOP: another process serves within twice the watchdog's time."""
+    with drop_in(machine, "watchdog.conf", f"[Service]\nWatchdogSec={LIMIT_S}s\n"):
+        wait_ready(machine)
+        mark, pid = cursor(machine), prop(machine, "alfred.service", "MainPID")
+        begin = time.monotonic()
+        machine.run(f"kill -STOP {pid}")
+        _, took = restarted_by_watchdog(machine, pid, mark, begin)
+    wait_ready(machine)
+    return f"ready again after {took:.1f} s"
+
+
+def stuck(machine, is_pool):
+    """Freezes the workers of the runtime or, with `is_pool`, every other of its threads, those that
+    search, and those that it starts later. The watchdog has to restart the daemon."""
+    with drop_in(machine, "watchdog.conf", f"[Service]\nWatchdogSec={LIMIT_S}s\n"):
+        wait_ready(machine)
+        machine.run(ASK)
+        mark, pid = cursor(machine), prop(machine, "alfred.service", "MainPID")
+        outside = host_pid(machine, pid)
+        everything = threads(outside)
+        # Workers are started with the runtime, one a core; threads for blocking work as needed.
+        runtime = sorted(tid for tid, name in everything.items() if name.startswith(RUNTIME))
+        check(runtime, f"no thread of the runtime among {sorted(set(everything.values()))}")
+        workers, pool = runtime[:os.cpu_count()], runtime[os.cpu_count():]
+        begin = time.monotonic()
+        with frozen(pool, [outside, *workers]) if is_pool else frozen(workers):
+            text, took = restarted_by_watchdog(machine, pid, mark, begin)
+    wait_ready(machine)
+    check("own request" in text, f"the daemon does not say that its own request failed:\n{text}")
+    return f"{len(pool if is_pool else workers)} threads held, ready again after {took:.1f} s"
+
+
+@scenario("watchdog-stuck-runtime")
+def stuck_runtime(machine, context):
+    """The threads of the runtime are stuck: the watchdog restarts the daemon, which said why."""
+    return stuck(machine, is_pool=False)
+
+
+@scenario("watchdog-stuck-pool")
+def stuck_pool(machine, context):
+    """The threads that search are stuck: the watchdog restarts the daemon, which said why."""
+    return stuck(machine, is_pool=True)
+
+
+@scenario("watchdog-idle")
+def idle(machine, context):
+    """Nobody asks anything for three times the watchdog's time: nothing is restarted."""
+    with drop_in(machine, "watchdog.conf", f"[Service]\nWatchdogSec={LIMIT_S}s\n"):
+        wait_ready(machine)
+        before = prop(machine, "alfred.service", "MainPID")
+        time.sleep(LIMIT_S * 3)
+        equal(prop(machine, "alfred.service", "MainPID"), before, "the process")
+        equal(prop(machine, "alfred.service", "NRestarts"), "0", "restarts")
+    wait_ready(machine)
