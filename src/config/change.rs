@@ -146,6 +146,31 @@ mod tests {
     }
 
     #[test]
+    fn every_key_that_waits_for_a_start_is_kept() {
+        let old = config(&[]);
+        for key in AT_START {
+            let other = match *key {
+                "server.listen" => "127.0.0.1:9",
+                "server.allow_anonymous" => "true",
+                "store.kind" => "postgres",
+                "embedding.kind" => "openai",
+                "embedding.dimensions" => "7",
+                "log.format" => "json",
+                _ => "another",
+            };
+            let dsn = ("store.dsn", "postgresql://a@localhost/b");
+            let mut new = match *key {
+                "store.kind" => config(&[(key, other), dsn]),
+                _ => config(&[(key, other)]),
+            };
+            assert_eq!(new.changes_since(&old).at_start, [*key]);
+            new.keep_started(&old);
+            assert_eq!(format!("{:?}", new.raw), format!("{:?}", old.raw), "{key}");
+            assert_eq!(new.changes_since(&old), Changes::default(), "{key}");
+        }
+    }
+
+    #[test]
     fn a_new_dsn_may_mean_another_store() {
         let old = config(&[]);
         let mut new = config(&[("store.dsn", "postgresql://a@localhost/b")]);

@@ -105,6 +105,23 @@ fn parse(mut datagram: &[u8]) -> Fields {
     fields
 }
 
+/// A command in namespaces of its own, in which `$ALFRED` is the program, with its settings.
+fn in_namespaces(home: &Home, arguments: &[&str]) -> Command {
+    let alfred = home.command(&[]);
+    let settings = alfred.get_envs();
+    let mut command = Command::new("unshare");
+    command
+        .arg("--mount")
+        .args(arguments)
+        .current_dir(home.path())
+        .env_clear()
+        .envs(settings.filter_map(|(key, value)| Some((key, value?))))
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("ALFRED", alfred.get_program())
+        .stdin(Stdio::null());
+    command
+}
+
 /// A daemon whose `/run/systemd/journal` is `journal`.
 struct Serving {
     child: Child,
@@ -119,21 +136,10 @@ impl Serving {
         let stderr = home.path().join("stderr");
         let file = File::create(&stderr).unwrap();
         let identity = file.metadata().unwrap();
-        let alfred = home.command(&[]);
         let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
                       mount --bind \"$JOURNAL\" /run/systemd/journal && \
                       exec \"$ALFRED\" serve --listen \"$LISTEN\"";
-        let child = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script])
-            .current_dir(home.path())
-            .env_clear()
-            .envs(
-                alfred
-                    .get_envs()
-                    .filter_map(|(key, value)| Some((key, value?))),
-            )
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("ALFRED", env!("CARGO_BIN_EXE_alfred"))
+        let child = in_namespaces(home, &["sh", "-c", script])
             .env("JOURNAL", journal)
             .env("LISTEN", &listen)
             // As systemd does for a service whose stderr is the journal.
@@ -142,7 +148,6 @@ impl Serving {
                 format!("{}:{}", identity.dev(), identity.ino()),
             )
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
@@ -432,19 +437,9 @@ fn journald_takes_the_entries_and_explains_them() {
         return;
     }
     let home = Home::new();
-    let alfred = home.command(&[]);
-    let child = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["timeout", "40", "sh", "-c", WITH_JOURNALD])
-        .current_dir(home.path())
-        .env_clear()
-        .envs(
-            alfred
-                .get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        )
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("ALFRED", env!("CARGO_BIN_EXE_alfred"))
+    let pid = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let script = ["timeout", "40", "sh", "-c", WITH_JOURNALD];
+    let child = in_namespaces(&home, &[&pid[..], &script[..]].concat())
         .env("ALFRED__LOG__FORMAT", "journal")
         .env(
             "CATALOG",
@@ -453,7 +448,6 @@ fn journald_takes_the_entries_and_explains_them() {
         .env("ID", events::DEPENDENCY_DOWN)
         .env("JOURNALD", JOURNALD)
         .env("REDIS_URL", "redis://:hunter2@127.0.0.1:1")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

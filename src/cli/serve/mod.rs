@@ -120,11 +120,11 @@ fn open_and_serve(
     Ok(())
 }
 
-/// Runs the local model and a search once, so that the first caller does not wait for memory to be
-/// touched. What is remote is left alone: it may be down, and a provider costs.
+/// Runs the local model and a search of a local store once, so that the first caller does not wait for
+/// memory to be touched. What is remote is left alone: it may be down, and a provider costs.
 fn warm_up(parts: &wiring::Parts) {
     let (repo, embedder) = (parts.searcher.repo(), parts.searcher.embedder());
-    if embedder.provider() != "local" || repo.pool().is_some() {
+    if embedder.provider() != "local" {
         return;
     }
     let text = "warming up";
@@ -132,6 +132,9 @@ fn warm_up(parts: &wiring::Parts) {
     let (Ok(vectors), Ok(question)) = (embedder.embed(&[text]), QueryText::new(text)) else {
         return;
     };
+    if repo.pool().is_some() {
+        return;
+    }
     // Whatever it says: the first query will say it again, to somebody.
     let _ = repo.search(&SearchRequest {
         collection: &CollectionName::default(),

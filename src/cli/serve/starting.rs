@@ -29,7 +29,8 @@ impl Starting {
             let (notifier, over) = (Arc::clone(notifier), Arc::clone(&over));
             let thread = std::thread::Builder::new().name("alfred-start".to_owned());
             // Without it the start has the time that the unit gives.
-            let _ = thread.spawn(move || extend(&notifier, &over));
+            let more = move || notifier.extend(MORE);
+            let _ = thread.spawn(move || extend(LOOK_EVERY, &over, processor_time, more));
         }
         Self {
             notifier: Arc::clone(notifier),
@@ -50,22 +51,23 @@ impl Drop for Starting {
     }
 }
 
-fn extend(notifier: &Notifier, over: &AtomicBool) {
-    let mut worked = processor_time();
+/// Until `over`, asks for `more` time after each interval in which `worked` has grown.
+fn extend(look_every: Duration, over: &AtomicBool, worked: impl Fn() -> Duration, more: impl Fn()) {
+    let mut before = worked();
     loop {
         let mut waited = Duration::ZERO;
-        while waited < LOOK_EVERY {
+        while waited < look_every {
             SystemClock.sleep(STEP);
             waited += STEP;
             if over.load(Ordering::Relaxed) {
                 return;
             }
         }
-        let now = processor_time();
-        if now.saturating_sub(worked) >= LEAST_WORK {
-            notifier.extend(MORE);
+        let now = worked();
+        if now.saturating_sub(before) >= LEAST_WORK {
+            more();
         }
-        worked = now;
+        before = now;
     }
 }
 
@@ -73,4 +75,29 @@ fn extend(notifier: &Notifier, over: &AtomicBool) {
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// How often more time is asked for in four looks, after which the start is over.
+    fn asked(work: Duration) -> usize {
+        let (looks, asked) = (Cell::new(0_u32), Cell::new(0));
+        let over = AtomicBool::new(false);
+        let worked = || {
+            looks.set(looks.get() + 1);
+            over.store(looks.get() > 4, Ordering::Relaxed);
+            work * looks.get()
+        };
+        extend(STEP, &over, worked, || asked.set(asked.get() + 1));
+        asked.get()
+    }
+
+    #[test]
+    fn a_start_that_computes_gets_more_time_and_one_that_hangs_does_not() {
+        assert_eq!(asked(LEAST_WORK), 4);
+        assert_eq!(asked(LEAST_WORK / 2), 0);
+    }
 }
