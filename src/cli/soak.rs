@@ -1,7 +1,7 @@
 //! `alfred soak`: load on a schedule, and a verdict.
 
 use super::soak_notice::Noticed;
-use super::{Context, Outcome};
+use super::{Context, Outcome, soak_resume};
 use crate::client::Target;
 use crate::clock::SystemClock;
 use crate::failure::{Failure, FailureKind};
@@ -29,6 +29,13 @@ Examples:
   Against the local daemon's socket, Poisson arrivals, every query different:
     alfred soak --target unix:/run/alfred/alfred.sock:/v1/query --queries perf/queryset.txt \\
       --qps 50 --duration 10m --arrivals poisson --seed 7 --unique --threshold 'p99<1s'
+
+  With what the daemon used meanwhile: memory, CPU, descriptors, restarts, errors in its journal:
+    alfred soak --target http://127.0.0.1:8080/v1/query --queries perf/queryset.txt \
+      --qps 10 --duration 8h --unit alfred.service
+
+  Going on with a run that was cut off, to its planned end:
+    alfred soak --resume /var/lib/alfred/soak/20261123T220000Z-nightly-1f0c2d3e
 
   A scenario file, for half an hour instead of what it says:
     alfred soak /etc/alfred/soak.d/smoke.toml --duration 30m
@@ -100,6 +107,24 @@ pub struct SoakArgs {
     /// Name of the scenario [default: the file's, else soak]
     #[arg(long)]
     pub name: Option<String>,
+    /// Sample this systemd unit beside the windows: memory, CPU, descriptors, restarts, journal
+    #[arg(long, value_name = "UNIT", conflicts_with = "pid")]
+    pub unit: Option<String>,
+    /// Sample this process and its children beside the windows
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Where the target's metrics are [default with --unit or --pid: /metrics of the target]
+    #[arg(long, value_name = "URL")]
+    pub metrics: Option<Target>,
+    /// Go on with this run, which was cut off, to its planned end
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["out", "resume_unfinished", "resume_all"])]
+    pub resume: Option<PathBuf>,
+    /// Go on with the newest unfinished run of this scenario file; without one, begin a new run
+    #[arg(long, requires = "scenario", conflicts_with_all = ["out", "resume_all"])]
+    pub resume_unfinished: bool,
+    /// Go on with all unfinished runs among the runs, side by side
+    #[arg(long, exclusive = true)]
+    pub resume_all: bool,
     /// Record the run in this folder instead of a new one among the runs
     #[arg(long, value_name = "RUN_DIR")]
     pub out: Option<PathBuf>,
@@ -113,6 +138,15 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 }
 
 impl SoakArgs {
+    /// What flags and, where they are silent, the scenario file say.
+    pub(super) fn given(&self) -> Result<Settings, ScenarioError> {
+        let settings = self.settings();
+        match &self.scenario {
+            Some(path) => Ok(settings.or(Settings::read(path)?)),
+            None => Ok(settings),
+        }
+    }
+
     fn settings(&self) -> Settings {
         let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
         Settings {
@@ -134,8 +168,21 @@ impl SoakArgs {
             thresholds: (!self.thresholds.is_empty()).then(|| self.thresholds.clone()),
             expected_status: (!self.expected_status.is_empty())
                 .then(|| self.expected_status.clone()),
+            unit: self.unit.clone(),
+            pid: self.pid,
+            metrics: self.metrics.clone(),
+            metrics_series: None,
+            file: None,
         }
     }
+}
+
+/// What is to be done.
+pub(super) enum Plan {
+    /// A new run.
+    New { scenario: Scenario, place: Place },
+    /// A run that was cut off.
+    Resume { scenario: Scenario, folder: PathBuf },
 }
 
 /// Runs the verb; new run folders go into `runs_dir`.
@@ -144,15 +191,38 @@ impl SoakArgs {
 /// When the arguments make no sense, the run cannot be made, or its verdict is not PASS.
 pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
     logging::start_in_journal();
-    let scenario = scenario(args).map_err(scenario_failure)?;
-    let place = match &args.out {
-        Some(folder) => Place::At(folder.clone()),
-        None => Place::In(runs_dir.to_owned()),
+    if args.resume_all {
+        return soak_resume::all(runs_dir);
+    }
+    let plan = match &args.resume {
+        Some(folder) => soak_resume::one(args, folder)?,
+        None if args.resume_unfinished => soak_resume::newest_or_new(args, runs_dir, context)?,
+        None => Plan::New {
+            scenario: args
+                .given()
+                .and_then(Scenario::resolve)
+                .map_err(resolve_failure)?,
+            place: match &args.out {
+                Some(folder) => Place::At(folder.clone()),
+                None => Place::In(runs_dir.to_owned()),
+            },
+        },
     };
+    perform(&plan, context)
+}
+
+/// Makes the run, says its verdict, and ends as it does.
+pub(super) fn perform(plan: &Plan, context: &Context) -> Outcome {
+    let (Plan::New { scenario, .. } | Plan::Resume { scenario, .. }) = plan;
     let mut view = Noticed::new(live::view(scenario.thresholds.clone()));
-    let finished = crate::soak::run(&scenario, &place, &SystemClock, &mut view);
+    let made = match plan {
+        Plan::New { scenario, place } => crate::soak::run(scenario, place, &SystemClock, &mut view),
+        Plan::Resume { scenario, folder } => {
+            crate::soak::resume::resume(scenario, folder, &SystemClock, &mut view)
+        }
+    };
     drop(view);
-    let finished = finished.map_err(|error| soak_failure(error, &place))?;
+    let finished = made.map_err(|error| soak_failure(error, plan))?;
     let outcome = judged(&finished);
     events::soak_verdict(
         finished.verdict.verdict.as_str(),
@@ -162,14 +232,6 @@ pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
     );
     print(&finished, context)?;
     outcome
-}
-
-fn scenario(args: &SoakArgs) -> Result<Scenario, ScenarioError> {
-    let mut settings = args.settings();
-    if let Some(path) = &args.scenario {
-        settings = settings.or(Settings::read(path)?);
-    }
-    Scenario::resolve(settings)
 }
 
 fn print(finished: &FinishedRun, context: &Context) -> Outcome {
@@ -216,7 +278,7 @@ fn reasons(finished: &FinishedRun) -> String {
     reasons
 }
 
-fn scenario_failure(error: ScenarioError) -> Failure {
+pub(super) fn resolve_failure(error: ScenarioError) -> Failure {
     let hint = match &error {
         ScenarioError::Missing { hint, .. } => Some((*hint).to_owned()),
         ScenarioError::UnknownKey { closest, .. } => Some(format!("did you mean `{closest}`?")),
@@ -233,7 +295,7 @@ fn scenario_failure(error: ScenarioError) -> Failure {
         .maybe_hint(hint)
 }
 
-fn soak_failure(error: SoakError, place: &Place) -> Failure {
+fn soak_failure(error: SoakError, plan: &Plan) -> Failure {
     match error {
         SoakError::Queries(queries) => {
             let is_absent = matches!(&queries, QueriesError::Read { .. });
@@ -248,12 +310,27 @@ fn soak_failure(error: SoakError, place: &Place) -> Failure {
                 .hint(hint)
         }
         SoakError::RunLog(_) => {
-            let hint = match place {
-                Place::At(_) => "choose a folder that is new or empty with --out RUN_DIR",
-                Place::In(_) => "choose a folder that you may write to with --out RUN_DIR",
+            let hint = match plan {
+                Plan::New {
+                    place: Place::At(_),
+                    ..
+                } => "choose a folder that is new or empty with --out RUN_DIR",
+                Plan::New {
+                    place: Place::In(_),
+                    ..
+                } => "choose a folder that you may write to with --out RUN_DIR",
+                Plan::Resume { .. } => "see that the disk has room and the folder may be written",
             };
             Failure::failed("the soak cannot be recorded")
                 .because(error)
+                .hint(hint)
+        }
+        SoakError::Folder(folder) => super::report::folder_failure(folder),
+        SoakError::Resume(resume) => soak_resume::failure(resume),
+        SoakError::Left { folder } => {
+            let hint = format!("go on with: alfred soak --resume {}", folder.display());
+            Failure::failed("the soak has no verdict yet")
+                .because(SoakError::Left { folder })
                 .hint(hint)
         }
         SoakError::Start(_) => Failure::failed("the soak cannot be run").because(error),

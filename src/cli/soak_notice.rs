@@ -2,6 +2,7 @@
 //! closes, its course in the status line.
 
 use crate::soak::driver::Interrupt;
+use crate::soak::event::EventRecord;
 use crate::soak::record::{RunRecord, WindowRecord};
 use crate::soak::units::show_latency_us;
 use crate::soak::{Failing, Progress, Watch};
@@ -54,6 +55,10 @@ impl Watch for Noticed {
 
     fn failing(&mut self, failing: &Failing) {
         self.view.failing(failing);
+    }
+
+    fn event(&mut self, event: &EventRecord) {
+        self.view.event(event);
     }
 
     fn interrupted(&mut self, interrupt: Interrupt) {

@@ -1,6 +1,6 @@
 //! One line a window, for spreadsheets and data frames.
 
-use super::Report;
+use super::{Report, beside};
 use crate::soak::latency::{PERCENTILE_NAMES, Percentiles, Series};
 use std::fmt::Write as _;
 
@@ -13,6 +13,7 @@ pub(super) fn report(report: &Report) -> String {
             let _ = write!(text, ",{}_{name}_us", series.as_str());
         }
     }
+    text.push_str(&beside::csv_head());
     text.push('\n');
     for run in &report.runs {
         for window in &run.windows {
@@ -41,6 +42,7 @@ pub(super) fn report(report: &Report) -> String {
                 let shown = value.map_or_else(String::new, |value| value.to_string());
                 let _ = write!(text, ",{shown}");
             }
+            text.push_str(&beside::csv_values(window));
             text.push('\n');
         }
     }

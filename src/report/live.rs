@@ -4,6 +4,7 @@
 use super::text::Palette;
 use crate::soak::driver::Interrupt;
 use crate::soak::driver::Phase;
+use crate::soak::event::EventRecord;
 use crate::soak::latency::{Percentiles, Series};
 use crate::soak::record::{RunRecord, WindowRecord};
 use crate::soak::tally::{Counts, Tally};
@@ -103,6 +104,10 @@ impl Watch for Screen {
 
     fn failing(&mut self, failing: &Failing) {
         self.say_above(&failing_text(failing));
+    }
+
+    fn event(&mut self, event: &EventRecord) {
+        self.say_above(&event_text(event));
     }
 
     fn interrupted(&mut self, interrupt: Interrupt) {
@@ -224,6 +229,10 @@ impl Watch for Lines {
         self.say(&failing_text(failing));
     }
 
+    fn event(&mut self, event: &EventRecord) {
+        self.say(&event_text(event));
+    }
+
     fn interrupted(&mut self, interrupt: Interrupt) {
         self.say(&interrupt_text(interrupt));
     }
@@ -245,6 +254,10 @@ fn failing_text(failing: &Failing) -> String {
         "warning: {requests} to {} failed: {}",
         failing.target, failing.cause
     )
+}
+
+fn event_text(event: &EventRecord) -> String {
+    format!("soak {}: {}", clock(event.at_s.max(0.0)), event.event)
 }
 
 fn interrupt_text(interrupt: Interrupt) -> Cow<'static, str> {

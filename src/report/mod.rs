@@ -3,6 +3,7 @@
 //! One run or several: histograms are added without loss, so percentiles of several runs are those
 //! of all their requests together, never averages of percentiles.
 
+mod beside;
 mod csv;
 mod hlog;
 mod junit;

@@ -1,6 +1,6 @@
 //! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
 
-use super::Report;
+use super::{Report, beside};
 use crate::soak::causes;
 use crate::soak::latency::{PERCENTILE_NAMES, Series};
 use crate::soak::record::{Verdict, VerdictRecord};
@@ -174,6 +174,14 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
             lag.map_or_else(|| "unknown".to_owned(), |lag| format!("{lag:.2} ms"))
         ),
     );
+    for run in &report.runs {
+        if let Some(line) = beside::unit_line(run) {
+            fact("unit", wrapped(&line, WIDTH - 11).join(CONTINUED));
+        }
+        for line in beside::event_lines(run) {
+            fact("event", wrapped(&line, WIDTH - 11).join(CONTINUED));
+        }
+    }
     for drift in &verdict.drift {
         fact("drift", format!("{}: {}", drift.status, drift.reason));
     }

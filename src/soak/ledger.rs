@@ -19,6 +19,9 @@ pub struct Plan {
     pub measured_from_ns: u64,
     /// How long is measured.
     pub measured_ns: u64,
+    /// Where counting begins, from the end of the warm-up: above 0 in a run that is resumed, and then
+    /// its first window may be shorter.
+    pub counted_from_ns: u64,
     /// The length of a window; the last may be shorter.
     pub window_ns: u64,
     /// What a request that does not end ok counts as at least.
@@ -39,6 +42,14 @@ impl Plan {
     pub fn window_of(&self, due_ns: u64) -> Option<u64> {
         let measured = due_ns.checked_sub(self.measured_from_ns)?;
         Some(measured / self.window_ns)
+    }
+
+    /// Where the window begins, from the end of the warm-up.
+    #[must_use]
+    pub fn start_of(&self, window: u64) -> u64 {
+        window
+            .saturating_mul(self.window_ns)
+            .max(self.counted_from_ns)
     }
 
     /// Where the window ends, from the start of the run.
@@ -109,18 +120,18 @@ struct OpenWindow {
 const ENDED: u64 = u64::MAX;
 
 impl Ledger {
-    /// Empty books.
+    /// Empty books; `first_ticket` requests were due before them.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(plan: Plan, first_ticket: u64) -> Self {
         Self {
             plan,
             handed_over_until_ns: 0,
             due_ns: VecDeque::new(),
-            first_ticket: 0,
+            first_ticket,
             in_flight: 0,
             start: Start::default(),
             open: VecDeque::new(),
-            first_open: 0,
+            first_open: plan.counted_from_ns / plan.window_ns,
         }
     }
 
@@ -243,7 +254,7 @@ impl Ledger {
             && self.open.front().is_none_or(|window| window.in_flight == 0)
         {
             let index = self.first_open;
-            let start_ns = index * self.plan.window_ns;
+            let start_ns = self.plan.start_of(index);
             closed.push(ClosedWindow {
                 index,
                 start_ns,
@@ -300,6 +311,7 @@ mod tests {
         Plan {
             measured_from_ns: 100 * MS,
             measured_ns: 950 * MS,
+            counted_from_ns: 0,
             window_ns: 100 * MS,
             timeout_ns: 300 * MS,
             max_in_flight: 8,
@@ -310,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_warm_up_is_not_counted_but_fills_the_cap() {
-        let mut ledger = Ledger::new(plan());
+        let mut ledger = Ledger::new(plan(), 0);
         let tickets: Vec<_> = (0..9).map(|i| ledger.admit(i * MS)).collect();
         assert!(tickets[7].is_some() && tickets[8].is_none());
         assert_eq!(ledger.admit(101 * MS), None, "shed in the first window");
@@ -326,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_window_waits_for_its_own_requests_and_for_the_schedule() {
-        let mut ledger = Ledger::new(plan());
+        let mut ledger = Ledger::new(plan(), 0);
         let late = ledger.admit(110 * MS).unwrap();
         let next = ledger.admit(210 * MS).unwrap();
         ledger.ended(next, 210 * MS, 215 * MS, OK);
@@ -344,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_last_window_may_be_shorter() {
-        let mut ledger = Ledger::new(plan());
+        let mut ledger = Ledger::new(plan(), 0);
         ledger.handed_over(u64::MAX);
         let closed = ledger.take_closed(u64::MAX);
         assert_eq!(closed.len(), 10);
@@ -353,8 +365,34 @@ mod tests {
     }
 
     #[test]
+    fn a_resumed_run_begins_with_the_rest_of_a_window() {
+        let resumed = Plan {
+            counted_from_ns: 350 * MS,
+            ..plan()
+        };
+        let mut ledger = Ledger::new(resumed, 17);
+        let ticket = ledger.admit(460 * MS).unwrap();
+        assert_eq!(ticket.number(), 17);
+        ledger.ended(ticket, 460 * MS, 465 * MS, OK);
+        ledger.handed_over(600 * MS);
+        let closed = ledger.take_closed(600 * MS);
+        let shapes: Vec<_> = closed
+            .iter()
+            .map(|w| {
+                (
+                    w.index,
+                    w.start_ns / MS,
+                    w.length_ns / MS,
+                    w.tally.counts.ok,
+                )
+            })
+            .collect();
+        assert_eq!(shapes, [(3, 350, 50, 1), (4, 400, 100, 0)]);
+    }
+
+    #[test]
     fn stops_with_the_window_it_is_in() {
-        let mut ledger = Ledger::new(plan());
+        let mut ledger = Ledger::new(plan(), 0);
         assert!(!ledger.stop_after_this_window(99 * MS));
         assert!(ledger.stop_after_this_window(350 * MS));
         assert_eq!(ledger.plan().windows(), 3);
@@ -368,7 +406,7 @@ mod tests {
         ) {
             let mut requests = requests;
             requests.sort_unstable();
-            let mut ledger = Ledger::new(plan());
+            let mut ledger = Ledger::new(plan(), 0);
             let mut total = Tally::default();
             let mut flying: Vec<(u64, Ticket, u8)> = Vec::new();
             let mut expected = 0;

@@ -1,24 +1,31 @@
 //! Load on a schedule, measured from when each request was due, and a verdict.
 //!
 //! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
-//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk) → [`verdict`]. [`run`] ties
-//! them together; [`run_folder`] reads a run back. It is a client over HTTP and knows nothing of
+//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw → [`verdict`]. [`run`] ties
+//! them together, [`resume`] goes on with one that was cut off; [`run_folder`] reads a run back. It is a client over HTTP and knows nothing of
 //! stores, models or searching.
 //!
 //! Why from the due time: a generator that waits for a slow answer before it sends the next request
 //! asks a stalled server nothing, and so records one slow answer where users would have seen
 //! hundreds (coordinated omission, as Gil Tene named it). Here the schedule never waits.
 
+mod appended;
 pub mod causes;
+pub mod clocks;
 pub mod driver;
+pub mod event;
+mod keeper;
 pub mod latency;
 pub mod ledger;
 pub mod monotonic;
 pub mod queries;
 pub mod record;
+pub mod repair;
+pub mod resume;
 pub mod run;
 pub mod run_folder;
 pub mod run_log;
+pub mod sampler;
 pub mod scenario;
 pub mod schedule;
 pub mod settings;

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `run.json` | [`RunRecord`] |
 //! | `windows.jsonl` | one [`WindowRecord`] a line |
+//! | `events.jsonl` | one [`super::event::EventRecord`] a line |
 //! | `verdict.json` | [`VerdictRecord`] |
 
 use super::latency::Percentiles;
+pub use super::sampler::record::{HostSample, UnitSample};
 use super::tally::{CacheCounts, Counts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +31,9 @@ pub struct RunRecord {
     pub version: String,
     /// The scenario with everything resolved.
     pub scenario: ScenarioRecord,
+    /// The scenario file that it was read from, absolute.
+    #[serde(default)]
+    pub scenario_file: Option<String>,
     /// The machine that made the requests.
     pub host: HostRecord,
     /// When the measured part began.
@@ -42,8 +47,14 @@ pub struct ScenarioRecord {
     pub method: String,
     /// Names of the headers that were added; values may be secret and are not kept.
     pub header_names: Vec<String>,
+    /// The body template.
+    #[serde(default)]
+    pub body: String,
     /// The query file.
     pub queries: Option<String>,
+    /// Digest of its texts; empty without a query file.
+    #[serde(default)]
+    pub queries_blake3: String,
     /// Texts in it.
     pub query_count: u64,
     /// Whether every query was made different.
@@ -70,6 +81,22 @@ pub struct ScenarioRecord {
     pub expected_status: Vec<String>,
     /// Thresholds as written.
     pub thresholds: Vec<String>,
+    /// What is sampled beside the windows.
+    #[serde(default)]
+    pub sample: SampleRecord,
+}
+
+/// What is sampled beside the windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleRecord {
+    /// The systemd unit under test.
+    pub unit: Option<String>,
+    /// Else the process under test; its children count too.
+    pub pid: Option<u32>,
+    /// Where its metrics are.
+    pub metrics: Option<String>,
+    /// Which of them are kept: names, or beginnings of names that end in `*`.
+    pub metrics_series: Vec<String>,
 }
 
 /// Facts of the machine.
@@ -96,6 +123,9 @@ pub struct StartRecord {
     pub monotonic_ns: u64,
     /// `CLOCK_BOOTTIME`, which does not.
     pub boottime_ns: u64,
+    /// Names the boot of the machine: on another, only the wall clock can be compared.
+    #[serde(default)]
+    pub boot_id: String,
 }
 
 /// A line of `windows.jsonl`.
@@ -126,6 +156,15 @@ pub struct WindowRecord {
     pub cache: CacheCounts,
     /// What was used meanwhile.
     pub resources: ResourceRecord,
+    /// What the unit or process under test used, where it is sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitSample>,
+    /// How the machine was, where that can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostSample>,
+    /// Series of the target's `/metrics` at the end of the window, by name and labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// What the run used while a window was open.
@@ -133,6 +172,9 @@ pub struct WindowRecord {
 pub struct ResourceRecord {
     /// CPU seconds of the generator since the window before closed.
     pub generator_cpu_s: f64,
+    /// Resident memory of the generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_rss_bytes: Option<u64>,
 }
 
 /// The verdict in a word.

@@ -1,27 +1,25 @@
 //! A run from its scenario to its verdict: starts the driver, writes windows, judges.
 
 use super::causes::Cause;
-use super::driver::{Driver, Interrupt, Phase};
-use super::ledger::{ClosedWindow, Start};
-use super::monotonic::{boottime_ns, monotonic_ns, process_cpu_ns};
+use super::clocks::Reading;
+use super::driver::{Begin, Driver, Interrupt, Phase};
+use super::event::EventRecord;
+use super::keeper::{Keeper, Kept, Past};
+use super::ledger::Start;
 use super::queries::{self, Bodies, QueriesError};
-use super::record::{
-    FORMAT, HostRecord, ResourceRecord, RunRecord, StartRecord, VerdictRecord, WindowRecord,
-};
+use super::record::{FORMAT, HostRecord, RunRecord, VerdictRecord, WindowRecord};
+use super::resume::ResumeError;
+use super::run_folder::RunFolderError;
 use super::run_log::{RunLog, RunLogError};
 use super::scenario::Scenario;
 use super::tally::Tally;
-use super::units::{nanoseconds, seconds};
-use super::verdict::{End, Evidence, judge};
+use super::units::nanoseconds;
+use super::verdict::{End, judge};
 use crate::clock::Clock;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-
-/// How often windows are looked for and the watcher is told.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Where a run is recorded.
 #[derive(Clone, Debug)]
@@ -41,6 +39,18 @@ pub enum SoakError {
     /// The run folder cannot be written.
     #[error(transparent)]
     RunLog(#[from] RunLogError),
+    /// The run folder cannot be read back.
+    #[error(transparent)]
+    Folder(RunFolderError),
+    /// The run cannot be resumed.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// The machine is going down: the run has no verdict yet, and can be resumed.
+    #[error("the machine is going down; {} is left unfinished", folder.display())]
+    Left {
+        /// The run.
+        folder: PathBuf,
+    },
     /// The generator's threads cannot be started.
     #[error("cannot start the load generator")]
     Start(#[source] std::io::Error),
@@ -65,6 +75,8 @@ pub trait Watch {
     fn tick(&mut self, progress: &Progress<'_>);
     /// The first requests all failed: the target is not there, or refuses what it is sent.
     fn failing(&mut self, failing: &Failing);
+    /// Something happened beside the requests: a gap, a restart of the unit, trouble with the disk.
+    fn event(&mut self, event: &EventRecord);
     /// A signal was seen.
     fn interrupted(&mut self, interrupt: Interrupt);
 }
@@ -86,7 +98,7 @@ pub struct Failing {
 }
 
 impl Failing {
-    fn of(start: Start, running_ns: u64, target: &str) -> Option<Self> {
+    pub(super) fn of(start: Start, running_ns: u64, target: &str) -> Option<Self> {
         let enough = start.failed >= FAILURES || (start.failed > 0 && running_ns >= PATIENCE_NS);
         if start.any_ok || !enough {
             return None;
@@ -105,7 +117,11 @@ pub struct Progress<'a> {
     closed: &'a Tally,
 }
 
-impl Progress<'_> {
+impl<'a> Progress<'a> {
+    pub(super) fn new(driver: &'a Driver, closed: &'a Tally) -> Self {
+        Self { driver, closed }
+    }
+
     /// What is going on.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -166,11 +182,10 @@ pub fn run(
     };
     let query_count = texts.len() as u64;
     let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-    let mark = scenario.unique.then(|| id.clone());
-    let bodies = Bodies::new(texts, scenario.body.clone(), mark);
-
-    let measured_from = clock.wall() + scenario.warmup;
-    let record = run_record(scenario, id, query_count, measured_from);
+    let now = Reading::take(clock);
+    let measured_from = now.wall + scenario.warmup;
+    let record = run_record(scenario, id, &texts, now);
+    let bodies = Bodies::new(texts, scenario.body.clone(), mark(scenario, &record.id));
     let folder = match place {
         Place::At(folder) => folder.clone(),
         Place::In(runs_dir) => runs_dir.join(folder_name(&record, measured_from)),
@@ -178,185 +193,55 @@ pub fn run(
     let log = RunLog::create(&folder, &record, measured_from)?;
     watch.started(&folder, &record);
 
-    let before = Clocks::read(clock);
-    let driver = Driver::start(scenario, bodies).map_err(SoakError::Start)?;
-    let mut keeper = Keeper {
-        log,
-        target: record.target,
-        total: Tally::default(),
-        windows: 0,
-        cpu_ns: process_cpu_ns(),
-    };
-    let end = keeper.keep(&driver, clock, watch)?;
-    let windows_left = driver.finish();
-    keeper.record(&windows_left, watch)?;
+    let past = Past::none(record.target, Reading::take(clock));
+    let keeper = Keeper::new(scenario, log, Begin::now(), clock, past);
+    drive(keeper, bodies, query_count, &folder, watch)
+}
 
-    let evidence = Evidence {
-        tally: &keeper.total,
-        thresholds: &scenario.thresholds,
-        measured_ns: keeper.measured_ns(scenario, end),
-        windows_planned: keeper.windows_planned(scenario, end),
-        windows_recorded: keeper.windows,
-        max_in_flight: scenario.max_in_flight,
-        end,
-        suspended: before.suspended_until(&Clocks::read(clock)),
-        wall_step_ms: before.wall_step_ms(&Clocks::read(clock)),
-        generator_cpu_s: seconds(process_cpu_ns().saturating_sub(before.cpu_ns)),
-        query_count,
-        unique: scenario.unique,
-    };
-    let verdict = judge(&evidence);
-    keeper.log.finish(&verdict)?;
+/// What makes queries of this run different from those of another, when they are to be.
+pub(super) fn mark(scenario: &Scenario, id: &str) -> Option<String> {
+    scenario.unique.then(|| id.to_owned())
+}
+
+/// Sends what is left of a run, and judges it.
+pub(super) fn drive(
+    mut keeper: Keeper<'_>,
+    bodies: Bodies,
+    query_count: u64,
+    folder: &Path,
+    watch: &mut dyn Watch,
+) -> Result<FinishedRun, SoakError> {
+    let folder = folder.to_owned();
+    let mut end = End::Planned;
+    if !keeper.is_past_its_end() {
+        let driver =
+            Driver::start(keeper.scenario(), bodies, keeper.begin()).map_err(SoakError::Start)?;
+        match keeper.keep(&driver, watch)? {
+            Kept::Ended(how) => end = how,
+            Kept::Left => return Err(SoakError::Left { folder }),
+        }
+        keeper.take(driver.finish());
+    }
+    keeper.record(true, watch)?;
+    let verdict = judge(&keeper.evidence(end, query_count, watch));
+    keeper.finish(&verdict, watch)?;
     Ok(FinishedRun { folder, verdict })
 }
 
-/// Writes windows as they close.
-struct Keeper {
-    log: RunLog,
-    target: String,
-    total: Tally,
-    windows: u64,
-    cpu_ns: u64,
-}
-
-impl Keeper {
-    fn keep(
-        &mut self,
-        driver: &Driver,
-        clock: &dyn Clock,
-        watch: &mut dyn Watch,
-    ) -> Result<End, SoakError> {
-        let (mut seen, mut started) = (None, false);
-        loop {
-            let over = driver.phase() == Phase::Over;
-            self.record(&driver.take_closed(), watch)?;
-            if !started {
-                started = self.has_started(driver, watch);
-            }
-            let asked = driver.interrupt();
-            if let Some(interrupt) = asked.filter(|_| asked != seen) {
-                watch.interrupted(interrupt);
-                if interrupt == Interrupt::Stop {
-                    driver.stop_after_this_window();
-                }
-                seen = asked;
-            }
-            match (seen, over) {
-                (Some(Interrupt::Abort(signal)), _) => return Ok(End::Aborted(signal)),
-                (_, true) if driver.was_shortened() => return Ok(End::Stopped),
-                (_, true) => return Ok(End::Planned),
-                (_, false) => {}
-            }
-            watch.tick(&Progress {
-                driver,
-                closed: &self.total,
-            });
-            clock.sleep(TICK);
-        }
-    }
-
-    /// Whether it is known how the start went; one at which all failed is told.
-    fn has_started(&self, driver: &Driver, watch: &mut dyn Watch) -> bool {
-        let start = driver.start_so_far();
-        let any_ok = start.any_ok;
-        let failing = Failing::of(start, driver.running_ns(), &self.target);
-        if let Some(failing) = &failing {
-            watch.failing(failing);
-        }
-        any_ok || failing.is_some()
-    }
-
-    fn record(&mut self, windows: &[ClosedWindow], watch: &mut dyn Watch) -> Result<(), SoakError> {
-        for window in windows {
-            let cpu_ns = process_cpu_ns();
-            let resources = ResourceRecord {
-                generator_cpu_s: seconds(cpu_ns.saturating_sub(self.cpu_ns)),
-            };
-            self.cpu_ns = cpu_ns;
-            let record = self.log.append(window, resources)?;
-            self.total.add(&window.tally);
-            self.windows += 1;
-            watch.window(&record);
-        }
-        Ok(())
-    }
-
-    /// A run that was stopped is judged on the windows it has; an aborted one misses the rest.
-    fn windows_planned(&self, scenario: &Scenario, end: End) -> u64 {
-        let planned = nanoseconds(scenario.duration).div_ceil(nanoseconds(scenario.window));
-        if end == End::Stopped {
-            self.windows
-        } else {
-            planned
-        }
-    }
-
-    fn measured_ns(&self, scenario: &Scenario, end: End) -> u64 {
-        let planned_ns = nanoseconds(scenario.duration);
-        if end == End::Planned {
-            return planned_ns;
-        }
-        planned_ns.min(self.windows * nanoseconds(scenario.window))
-    }
-}
-
-/// What the clocks say at one moment.
-struct Clocks {
-    wall: SystemTime,
-    monotonic_ns: u64,
-    boottime_ns: u64,
-    cpu_ns: u64,
-}
-
-impl Clocks {
-    fn read(clock: &dyn Clock) -> Self {
-        Self {
-            wall: clock.wall(),
-            monotonic_ns: monotonic_ns(),
-            boottime_ns: boottime_ns(),
-            cpu_ns: process_cpu_ns(),
-        }
-    }
-
-    fn suspended_until(&self, later: &Self) -> Duration {
-        let boottime_ns = later.boottime_ns.saturating_sub(self.boottime_ns);
-        let monotonic_ns = later.monotonic_ns.saturating_sub(self.monotonic_ns);
-        Duration::from_nanos(boottime_ns.saturating_sub(monotonic_ns))
-    }
-
-    /// How far the wall clock went beyond boot time, which no suspend stops.
-    fn wall_step_ms(&self, later: &Self) -> i64 {
-        let passed = i128::from(later.boottime_ns.saturating_sub(self.boottime_ns)) / 1_000_000;
-        let wall = match later.wall.duration_since(self.wall) {
-            Ok(ahead) => i128::try_from(ahead.as_millis()).unwrap_or(i128::MAX),
-            Err(back) => -i128::try_from(back.duration().as_millis()).unwrap_or(i128::MAX),
-        };
-        i64::try_from(wall.saturating_sub(passed)).unwrap_or(0)
-    }
-}
-
-fn run_record(
-    scenario: &Scenario,
-    id: String,
-    query_count: u64,
-    measured_from: SystemTime,
-) -> RunRecord {
-    let warmup_ns = nanoseconds(scenario.warmup);
+fn run_record(scenario: &Scenario, id: String, texts: &[String], now: Reading) -> RunRecord {
     RunRecord {
         format: FORMAT,
         id,
         name: scenario.name.clone(),
         target: scenario.target.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        scenario: scenario.record(query_count),
+        scenario: scenario.record(texts),
+        scenario_file: scenario
+            .file
+            .as_ref()
+            .map(|file| file.display().to_string()),
         host: host(),
-        start: StartRecord {
-            wall: OffsetDateTime::from(measured_from)
-                .format(&Rfc3339)
-                .unwrap_or_default(),
-            monotonic_ns: monotonic_ns() + warmup_ns,
-            boottime_ns: boottime_ns() + warmup_ns,
-        },
+        start: now.start_record(nanoseconds(scenario.warmup)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads run folders back: everything that a report or a merge needs, from the folder alone.
 
+use super::event::EventRecord;
 use super::latency::Series;
 use super::record::{FORMAT, RunRecord, VerdictRecord, WindowRecord};
 use super::run_log::files;
@@ -20,6 +21,8 @@ pub struct RecordedRun {
     pub run: RunRecord,
     /// `windows.jsonl`.
     pub windows: Vec<WindowRecord>,
+    /// `events.jsonl`.
+    pub events: Vec<EventRecord>,
     /// `verdict.json`; `None` when the run did not end.
     pub verdict: Option<VerdictRecord>,
     /// All windows together: counts of `windows.jsonl`, histograms of `latency.hlog`.
@@ -68,6 +71,7 @@ pub enum RunFolderError {
 pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
     let run = read_run(folder)?;
     let windows = read_windows(&folder.join(files::WINDOWS))?;
+    let events = read_events(&folder.join(files::EVENTS))?;
     let verdict = read_verdict(folder)?;
     let mut tally = read_histograms(&folder.join(files::HISTOGRAMS), windows.len())?;
     for window in &windows {
@@ -81,6 +85,7 @@ pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
         folder: folder.to_owned(),
         run,
         windows,
+        events,
         verdict,
         tally,
     })
@@ -122,23 +127,67 @@ pub fn read_verdict(folder: &Path) -> Result<Option<VerdictRecord>, RunFolderErr
 }
 
 fn read_windows(path: &Path) -> Result<Vec<WindowRecord>, RunFolderError> {
-    let text = read_if_there(path)?.unwrap_or_default();
-    // What follows the last line break was being written when the run died.
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-    whole.lines().map(|line| parse(path, line)).collect()
+    let bytes = bytes_if_there(path)?.unwrap_or_default();
+    let (windows, _) = whole_lines(path, &bytes)?;
+    Ok(windows)
+}
+
+fn read_events(path: &Path) -> Result<Vec<EventRecord>, RunFolderError> {
+    let bytes = bytes_if_there(path)?.unwrap_or_default();
+    let (events, _) = whole_lines(path, &bytes)?;
+    Ok(events)
+}
+
+/// The objects of a file of JSON lines, and how many bytes they take. What follows the last line
+/// break was being written when the run died; so was a last line that is no object, as a power loss
+/// can leave one.
+pub(super) fn whole_lines<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(Vec<T>, u64), RunFolderError> {
+    let (mut objects, mut length) = (Vec::new(), 0);
+    let mut broken: Option<serde_json::Error> = None;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(error) = broken {
+            return Err(RunFolderError::Damaged {
+                path: path.to_owned(),
+                problem: format!("line {}: {error}", objects.len() + 1),
+            });
+        }
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        match serde_json::from_slice(line) {
+            Ok(object) => {
+                objects.push(object);
+                length += line.len() as u64;
+            }
+            Err(error) => broken = Some(error),
+        }
+    }
+    Ok((objects, length))
 }
 
 /// The histograms of the first `windows` windows.
 fn read_histograms(path: &Path, windows: usize) -> Result<Tally, RunFolderError> {
-    let text = read_if_there(path)?.unwrap_or_default();
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let bytes = bytes_if_there(path)?.unwrap_or_default();
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    let text = String::from_utf8_lossy(&bytes[..end.map_or(0, |end| end + 1)]);
+    let whole = text.as_ref();
     let damaged = |problem: String| RunFolderError::Damaged {
         path: path.to_owned(),
         problem,
     };
     let mut tally = Tally::default();
+    if windows == 0 {
+        return Ok(tally);
+    }
     let mut seen = [0_usize; Series::ALL.len()];
     for entry in IntervalLogIterator::new(whole.as_bytes()) {
+        if seen.iter().all(|lines| *lines >= windows) {
+            // What follows was being written when the run died.
+            break;
+        }
         let entry = entry.map_err(|error| damaged(format!("{error:?}")))?;
         let LogEntry::Interval(interval) = entry else {
             continue;
@@ -160,7 +209,7 @@ fn read_histograms(path: &Path, windows: usize) -> Result<Tally, RunFolderError>
     Ok(tally)
 }
 
-fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
+pub(super) fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(encoded)
         .map_err(|error| error.to_string())?;
@@ -170,8 +219,16 @@ fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    let text = bytes_if_there(path)?.map(String::from_utf8).transpose();
+    text.map_err(|error| RunFolderError::Damaged {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+pub(super) fn bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunFolderError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error)
             if matches!(
                 error.kind(),
@@ -217,4 +274,29 @@ pub fn list(runs_dir: &Path) -> Result<Vec<PathBuf>, RunFolderError> {
     }
     folders.sort();
     Ok(folders)
+}
+
+/// Whether a process is recording this run now.
+#[must_use]
+pub fn is_held(folder: &Path) -> bool {
+    std::fs::File::open(folder.join(files::WINDOWS)).is_ok_and(|file| {
+        matches!(
+            file.try_lock_shared(),
+            Err(std::fs::TryLockError::WouldBlock)
+        )
+    })
+}
+
+/// Runs in `runs_dir` that have no verdict and that nobody is recording, oldest first. What cannot
+/// be read is left out.
+///
+/// # Errors
+/// As [`list`].
+pub fn unfinished(runs_dir: &Path) -> Result<Vec<(PathBuf, RunRecord)>, RunFolderError> {
+    let open = |folder: &PathBuf| !folder.join(files::VERDICT).exists() && !is_held(folder);
+    Ok(list(runs_dir)?
+        .into_iter()
+        .filter(open)
+        .filter_map(|folder| read_run(&folder).ok().map(|run| (folder, run)))
+        .collect())
 }

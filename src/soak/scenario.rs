@@ -1,6 +1,7 @@
 //! What a run is to do: settings resolved and checked once.
 
 use super::record::ScenarioRecord;
+use super::sampler::Sampling;
 use super::schedule::{Arrivals, Schedule};
 use super::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
 use super::threshold::Threshold;
@@ -61,6 +62,10 @@ pub struct Scenario {
     pub thresholds: Vec<Threshold>,
     /// Statuses that are not errors.
     pub expected_status: Vec<StatusRange>,
+    /// What is sampled beside the windows.
+    pub sampling: Sampling,
+    /// The scenario file, if it came from one.
+    pub file: Option<PathBuf>,
 }
 
 impl Scenario {
@@ -70,7 +75,7 @@ impl Scenario {
     /// When something without a default is missing, or a value is out of range.
     pub fn resolve(settings: Settings) -> Result<Self, ScenarioError> {
         let missing = |what, hint| ScenarioError::Missing { what, hint };
-        let target = settings.target.ok_or(missing(
+        let target = settings.target.clone().ok_or(missing(
             "target",
             "name it with --target http://127.0.0.1:8080/v1/query",
         ))?;
@@ -81,6 +86,7 @@ impl Scenario {
         let duration = settings
             .duration
             .ok_or(missing("duration", "say how long with --duration 60s"))?;
+        let sampling = Sampling::resolve(&settings, &target)?;
         let body = settings.body.unwrap_or_else(|| DEFAULT_BODY.to_owned());
         if super::queries::Bodies::needs_queries(&body) && settings.queries.is_none() {
             return Err(missing(
@@ -111,6 +117,8 @@ impl Scenario {
             expected_status: settings
                 .expected_status
                 .unwrap_or_else(|| vec![StatusRange::SUCCESS]),
+            sampling,
+            file: settings.file,
         })
     }
 
@@ -143,14 +151,16 @@ impl Scenario {
 
     /// As it goes into `run.json`.
     #[must_use]
-    pub fn record(&self, query_count: u64) -> ScenarioRecord {
+    pub fn record(&self, texts: &[String]) -> ScenarioRecord {
         let milliseconds =
             |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         ScenarioRecord {
             method: self.method.to_string(),
+            body: self.body.clone(),
             header_names: self.headers.keys().map(ToString::to_string).collect(),
             queries: self.queries.as_ref().map(|path| path.display().to_string()),
-            query_count,
+            queries_blake3: digest(texts),
+            query_count: texts.len() as u64,
             unique: self.unique,
             qps: self.rate.per_s(),
             duration_s: self.duration.as_secs_f64(),
@@ -170,6 +180,7 @@ impl Scenario {
                 .map(ToString::to_string)
                 .collect(),
             thresholds: self.thresholds.iter().map(ToString::to_string).collect(),
+            sample: self.sampling.record(),
         }
     }
 }
@@ -182,6 +193,18 @@ fn default_thresholds() -> Vec<Threshold> {
     ["p95<300ms", "error_rate<1%"]
         .map(|text| text.parse().expect("a threshold"))
         .to_vec()
+}
+
+/// Names the texts of a query set; empty for none.
+fn digest(texts: &[String]) -> String {
+    if texts.is_empty() {
+        return String::new();
+    }
+    let mut hasher = blake3::Hasher::new();
+    for text in texts {
+        hasher.update(text.as_bytes()).update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 fn clean_name(name: &str) -> String {
@@ -301,7 +324,7 @@ mod tests {
         assert_eq!(scenario.schedule().count(), 9_000);
         assert_eq!(scenario.grace(), Duration::from_secs(2));
         assert!(scenario.queries.as_ref().unwrap().is_absolute());
-        let record = scenario.record(3);
+        let record = scenario.record(&[]);
         assert_eq!(record.expected_status, ["200", "404-410"]);
         assert_eq!(record.header_names, ["authorization"]);
         assert_eq!(record.thresholds, ["p99<1s"]);

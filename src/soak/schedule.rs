@@ -145,6 +145,21 @@ impl Cursor {
         }
     }
 
+    /// The first request that is due at `from_ns` or later; the count of all, when none is.
+    pub fn first_from(&mut self, from_ns: u64) -> u64 {
+        // Due times never go back.
+        let (mut low, mut high) = (0, self.schedule.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.due_ns(middle).is_some_and(|due_ns| due_ns < from_ns) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     fn poisson_ns(&mut self, index: u64, seed: u64) -> Option<u64> {
         if !self.path.last().is_some_and(|leaf| leaf.holds(index)) {
             self.descend(index, seed);
@@ -257,6 +272,16 @@ mod tests {
                 let index = usize::try_from(pick).unwrap();
                 prop_assert_eq!(cursor.due_ns(pick), Some(in_order[index]));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_where_to_go_on(arrivals in any_arrivals(), from_ms in 0_u64..12_000) {
+            let schedule = Schedule::new(rate(40.0), 10 * SECOND_NS, arrivals);
+            let from_ns = from_ms * 1_000_000;
+            let before = all(schedule).iter().filter(|due| **due < from_ns).count() as u64;
+            prop_assert_eq!(schedule.cursor().first_from(from_ns), before);
         }
     }
 

@@ -56,6 +56,18 @@ pub struct Settings {
     /// Statuses that are not errors; default 200–299.
     #[serde(deserialize_with = "parsed_list")]
     pub expected_status: Option<Vec<StatusRange>>,
+    /// The systemd unit under test, sampled beside the windows.
+    pub unit: Option<String>,
+    /// Else the process under test.
+    pub pid: Option<u32>,
+    /// Its metrics; default, where a unit or process is sampled: `/metrics` of the target.
+    #[serde(deserialize_with = "parsed")]
+    pub metrics: Option<Target>,
+    /// Which of them to keep.
+    pub metrics_series: Option<Vec<String>>,
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// How arrivals are spread, without the seed.
@@ -161,7 +173,7 @@ pub enum ScenarioError {
     Value(String),
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 21] = [
     "name",
     "target",
     "method",
@@ -179,6 +191,10 @@ const KEYS: [&str; 17] = [
     "max_in_flight",
     "thresholds",
     "expected_status",
+    "unit",
+    "pid",
+    "metrics",
+    "metrics_series",
 ];
 
 impl Settings {
@@ -209,6 +225,7 @@ impl Settings {
                 .file_stem()
                 .map(|stem| stem.to_string_lossy().into_owned());
         }
+        settings.file = std::path::absolute(path).ok();
         if let (Some(queries), Some(folder)) = (&mut settings.queries, path.parent()) {
             *queries = folder.join(&*queries);
         }
@@ -236,6 +253,11 @@ impl Settings {
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             thresholds: self.thresholds.or(base.thresholds),
             expected_status: self.expected_status.or(base.expected_status),
+            unit: self.unit.or(base.unit),
+            pid: self.pid.or(base.pid),
+            metrics: self.metrics.or(base.metrics),
+            metrics_series: self.metrics_series.or(base.metrics_series),
+            file: self.file.or(base.file),
         }
     }
 }

@@ -20,6 +20,12 @@ pub fn float(value: u64) -> f64 {
     value as f64
 }
 
+/// A number that may be taken from another; what is beyond 2^63 counts as that.
+#[must_use]
+pub fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// Nanoseconds of `duration`, saturating after 584 years.
 #[must_use]
 pub fn nanoseconds(duration: Duration) -> u64 {

@@ -30,6 +30,8 @@ mod provider;
 mod reembed;
 mod soak;
 mod soak_bench;
+mod soak_beside;
+mod soak_resume;
 mod soak_runs;
 mod soak_target;
 mod support;

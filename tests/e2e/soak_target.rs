@@ -35,6 +35,8 @@ pub(crate) enum Behaviour {
     Endless,
     /// Answers 200 and closes the connection each time.
     Closing,
+    /// Answers whatever it is asked with metrics.
+    Metrics,
     /// Answers as alfred does, every second time from its cache.
     Alfred,
 }
@@ -183,6 +185,10 @@ async fn answer(stream: &mut TcpStream, behaviour: &Behaviour, number: usize) ->
         Behaviour::Alfred => json(&format!(
             r#"{{"answer": null, "citations": [], "usage": {{"embedding_tokens": 3, "embedding_cached": {}}}}}"#,
             number.is_multiple_of(2)
+        )),
+        Behaviour::Metrics => json(&format!(
+            "# TYPE process_open_fds gauge\nprocess_open_fds 7\n\
+             embedding_cache_hits_total{{tier=\"memory\"}} {number}\nother_total 1\n"
         )),
         Behaviour::Reset => {
             stream.set_zero_linger()?;

@@ -9,7 +9,7 @@ from machine import CACHE
 from scenario import (ASK, UPDATE, check, documents, drop_in, equal, make_corpus, prop, reset,
                       scenario, status_of, wait_ready)
 
-EXPOSURE_LIMITS = {"alfred.service": 1.1, "alfred-soak@nightly.service": 1.4,
+EXPOSURE_LIMITS = {"alfred.service": 1.1, "alfred-soak@nightly.service": 1.3,
                    "alfred-ingest@handbook.service": 1.2}
 CONFINED_LIMIT = 0.4
 MANY = 10_000

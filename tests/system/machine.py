@@ -167,6 +167,12 @@ class Machine:
             self.process.wait()
         self.process = self.leader = None
 
+    def shut_down(self, seconds=90):
+        """Ends everything inside as a person does who reboots: in order."""
+        self.run("systemctl --no-block poweroff", check=False)
+        self.process.wait(seconds)
+        self.process = self.leader = None
+
     def close(self):
         """Ends the system and removes its layer."""
         self.kill()

@@ -107,3 +107,69 @@ def notifies(machine, context):
     finally:
         machine.run("rm -rf /usr/sbin/sendmail /etc/systemd/system/alfred-notify@.service"
                     " /etc/systemd/system/alfred-soak@.service.d; systemctl daemon-reload; systemctl reset-failed")
+
+
+def events(machine, folder):
+    """The events of a run."""
+    return [json.loads(line) for line in machine.out(f"cat {folder}/events.jsonl").splitlines()]
+
+
+def long_enough(machine, duration):
+    """A scenario of windows of 1 s, beside which the daemon is sampled."""
+    write(machine, "error_rate<1%", duration)
+    machine.append("/etc/alfred/soak.d/short.toml", 'unit = "alfred.service"\n')
+
+
+def recorded(machine, count):
+    """Waits until the latest run has so many windows; answers its folder."""
+    folder = "$(ls -d /var/lib/alfred/soak/*-short-* | tail -1)"
+    wait_for(f"{count} windows", lambda: int(machine.out(f"cat {folder}/windows.jsonl | wc -l", check=False) or 0) >= count)
+    return machine.out(f"echo {folder}")
+
+
+@scenario("soak-killed")
+def killed(machine, context):
+    """kill -9: systemd starts it again, the same run goes on and is judged; the daemon was sampled."""
+    machine.run("rm -rf /var/lib/alfred/soak/*-short-*")
+    long_enough(machine, "20s")
+    machine.write(f"/etc/systemd/system/{UNIT}.d/soon.conf", "[Service]\nRestartSec=100ms\n")
+    try:
+        machine.run(f"systemctl daemon-reload && systemctl start {UNIT}")
+        folder = recorded(machine, 3)
+        machine.run(f"systemctl kill -s KILL {UNIT}")
+        wait_for("another start", lambda: prop(machine, UNIT, "NRestarts") == "1")
+        machine.run("systemctl restart alfred.service")
+        wait_for("the run ends", lambda: prop(machine, UNIT, "ActiveState") in ("inactive", "failed"), 60)
+    finally:
+        machine.run(f"rm -r '/etc/systemd/system/{UNIT}.d'; systemctl daemon-reload; systemctl reset-failed", check=False)
+    equal(machine.out("ls -d /var/lib/alfred/soak/*-short-*"), folder, "runs")
+    result, _ = verdict(machine)
+    equal(result, "INVALID", "verdict of 20 s that miss one")
+    seen = [event["event"] for event in events(machine, folder)]
+    check("gap" in seen and "unit_restarted" in seen, f"events: {seen}")
+    windows = [json.loads(line) for line in machine.out(f"cat {folder}/windows.jsonl").splitlines()]
+    sampled = [window["unit"] for window in windows if "unit" in window]
+    check(len(sampled) > len(windows) / 2, f"{len(sampled)} of {len(windows)} windows were sampled")
+    for field in ("rss_bytes", "anon_bytes", "threads", "cpu_s", "restarts", "journal_errors"):
+        check(any(field in unit for unit in sampled), f"{field} was never sampled: {sampled[-1]}")
+    return f"{len(windows)} windows, {sorted(sampled[-1])}"
+
+
+@scenario("soak-reboot", spoils=True)
+def rebooted(machine, context):
+    """A reboot in the middle of a run: it goes on by itself at boot, and is judged."""
+    machine.run("rm -rf /var/lib/alfred/soak/*-short-*")
+    long_enough(machine, "60s")
+    machine.run(f"systemctl start {UNIT}")
+    folder = recorded(machine, 3)
+    machine.shut_down()
+    machine.boot()
+    check(machine.out(f"ls {folder}").split().count("verdict.json") == 0, "it was judged when the machine went down")
+    before = int(machine.out(f"cat {folder}/windows.jsonl | wc -l"))
+    wait_for("it goes on", lambda: int(machine.out(f"cat {folder}/windows.jsonl | wc -l")) > before, 30)
+    equal(prop(machine, "alfred-soak-resume.service", "ActiveState"), "active", "alfred-soak-resume.service")
+    wait_for("its verdict", lambda: "verdict.json" in machine.out(f"ls {folder}"), 70)
+    equal(machine.out("ls -d /var/lib/alfred/soak/*-short-*"), folder, "runs")
+    gap = [event for event in events(machine, folder) if event["event"] == "gap"]
+    equal(len(gap), 1, "gaps")
+    return f"gap {gap[0]['from_s']} to {gap[0]['to_s']} s"

@@ -13,7 +13,7 @@ use super::monotonic::monotonic_ns;
 use super::queries::Bodies;
 use super::scenario::Scenario;
 use super::tally::Tally;
-use super::units::nanoseconds;
+use super::units::{nanoseconds, signed};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +32,8 @@ pub struct Driver {
 
 /// What the threads share.
 struct Shared {
-    /// `CLOCK_MONOTONIC` at the start of the warm-up.
-    origin_ns: u64,
+    /// `CLOCK_MONOTONIC` at the start of the warm-up; below 0 when the machine was started since.
+    origin_ns: i64,
     /// Nothing due from here on is sent, from the origin.
     end_ns: AtomicU64,
     /// What signals asked for so far.
@@ -58,7 +58,12 @@ impl Shared {
     }
 
     fn now_ns(&self) -> u64 {
-        monotonic_ns().saturating_sub(self.origin_ns)
+        let since_ns = signed(monotonic_ns()).saturating_sub(self.origin_ns);
+        u64::try_from(since_ns).unwrap_or(0)
+    }
+
+    fn monotonic_of(&self, ns: u64) -> u64 {
+        u64::try_from(self.origin_ns.saturating_add(signed(ns))).unwrap_or(0)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -84,31 +89,52 @@ pub enum Phase {
     Over,
 }
 
+/// Where on a run's own time line requests begin to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// `CLOCK_MONOTONIC` at the start of the warm-up; below 0 when the machine was started since.
+    pub origin_ns: i64,
+    /// What is due before this is not sent, from the origin.
+    pub from_ns: u64,
+}
+
+impl Begin {
+    /// A run that begins now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            origin_ns: signed(monotonic_ns()),
+            from_ns: 0,
+        }
+    }
+}
+
 impl Driver {
-    /// Starts both threads. The warm-up begins at once.
+    /// Starts both threads.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub fn start(scenario: &Scenario, bodies: Bodies) -> io::Result<Self> {
+    pub fn start(scenario: &Scenario, bodies: Bodies, begin: Begin) -> io::Result<Self> {
         raise_descriptor_limit();
         let plan = Plan {
             measured_from_ns: nanoseconds(scenario.warmup),
             measured_ns: nanoseconds(scenario.duration),
+            counted_from_ns: begin.from_ns.saturating_sub(nanoseconds(scenario.warmup)),
             window_ns: nanoseconds(scenario.window),
             timeout_ns: nanoseconds(scenario.timeout),
             max_in_flight: scenario.max_in_flight,
         };
         let shared = Arc::new(Shared {
-            origin_ns: monotonic_ns(),
+            origin_ns: begin.origin_ns,
             end_ns: AtomicU64::new(plan.measured_from_ns + plan.measured_ns),
             interrupt: Mutex::default(),
-            ledger: Mutex::new(Ledger::new(plan)),
+            ledger: Mutex::new(Ledger::new(plan, due_before(scenario, begin.from_ns))),
         });
         let (due, handed_over) = mpsc::unbounded_channel();
         let (finish, finished) = oneshot::channel();
         let sender = requests::Sender::new(scenario, bodies, Arc::clone(&shared))?;
         let http = requests::spawn(sender, handed_over, finished)?;
-        let timer = timer::spawn(scenario, Arc::clone(&shared), due)?;
+        let timer = timer::spawn(scenario, Arc::clone(&shared), begin.from_ns, due)?;
         Ok(Self {
             shared,
             plan,
@@ -123,12 +149,6 @@ impl Driver {
     #[must_use]
     pub fn measured_ns(&self) -> Option<u64> {
         self.shared.now_ns().checked_sub(self.plan.measured_from_ns)
-    }
-
-    /// `CLOCK_MONOTONIC` at the end of the warm-up.
-    #[must_use]
-    pub fn measured_from_monotonic_ns(&self) -> u64 {
-        self.shared.origin_ns + self.plan.measured_from_ns
     }
 
     /// The plan as it is now: shorter after [`Driver::stop_after_this_window`].
@@ -250,6 +270,15 @@ impl Driver {
             // A panic there has been reported on stderr; the books say what was lost.
             let _ = thread.join();
         }
+    }
+}
+
+/// How many requests are due before `from_ns`, those of the warm-up included.
+fn due_before(scenario: &Scenario, from_ns: u64) -> u64 {
+    let warmup = scenario.warmup_schedule();
+    match from_ns.checked_sub(nanoseconds(scenario.warmup)) {
+        None => warmup.cursor().first_from(from_ns),
+        Some(measured_ns) => warmup.count() + scenario.schedule().cursor().first_from(measured_ns),
     }
 }
 

@@ -21,6 +21,7 @@ const MAX_SLEEP_NS: u64 = 50_000_000;
 pub(super) fn spawn(
     scenario: &Scenario,
     shared: Arc<Shared>,
+    from_ns: u64,
     due: UnboundedSender<Admitted>,
 ) -> io::Result<JoinHandle<()>> {
     let warmup = scenario.warmup_schedule().cursor();
@@ -30,7 +31,11 @@ pub(super) fn spawn(
         .name("soak-timer".to_owned())
         .spawn(move || {
             wake_precisely();
-            let keeper = Keeper { shared, due };
+            let keeper = Keeper {
+                shared,
+                from_ns,
+                due,
+            };
             if keeper.keep(0, warmup) && keeper.keep(measured_from_ns, measured) {
                 keeper.rest();
             }
@@ -40,13 +45,15 @@ pub(super) fn spawn(
 
 struct Keeper {
     shared: Arc<Shared>,
+    /// What was due before is not sent, from the origin.
+    from_ns: u64,
     due: UnboundedSender<Admitted>,
 }
 
 impl Keeper {
     /// Hands over one phase; `false` when the run is to end before it does.
     fn keep(&self, base_ns: u64, mut cursor: Cursor) -> bool {
-        for index in 0.. {
+        for index in cursor.first_from(self.from_ns.saturating_sub(base_ns)).. {
             let Some(offset_ns) = cursor.due_ns(index) else {
                 break;
             };
@@ -96,6 +103,6 @@ impl Keeper {
             self.shared.ledger().handed_over(now_ns);
         }
         let sleep_ns = left_ns.clamp(MIN_SLEEP_NS, MAX_SLEEP_NS);
-        sleep_until(self.shared.origin_ns + now_ns + sleep_ns);
+        sleep_until(self.shared.monotonic_of(now_ns + sleep_ns));
     }
 }

@@ -1,0 +1,312 @@
+//! Watches a run and writes it down: windows as they close, events as they are seen.
+
+use super::clocks::{ClockWatch, Reading};
+use super::driver::{Begin, Driver, Interrupt, Phase};
+use super::event::{Event, EventRecord};
+use super::ledger::ClosedWindow;
+use super::monotonic::{monotonic_ns, process_cpu_ns};
+use super::record::{ResourceRecord, VerdictRecord};
+use super::run::{Failing, Progress, SoakError, Watch};
+use super::run_log::RunLog;
+use super::sampler::{Sampler, TimeLine, machine};
+use super::scenario::Scenario;
+use super::tally::Tally;
+use super::units::{nanoseconds, seconds, signed};
+use super::verdict::{End, Evidence};
+use crate::clock::Clock;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How often windows are looked for and the watcher is told.
+const TICK: Duration = Duration::from_millis(50);
+/// How often the clocks are compared.
+const CLOCKS_EVERY_NS: u64 = 1_000_000_000;
+/// How often a folder that could not be written is tried again.
+const RETRY_NS: u64 = 1_000_000_000;
+/// So long a closed window waits for what was sampled in it.
+const SAMPLE_PATIENCE_NS: u64 = 300_000_000;
+/// So long the end of a run waits for room on the disk.
+const ROOM_PATIENCE_NS: u64 = 30_000_000_000;
+
+/// What was recorded before this process went on with a run.
+pub(super) struct Past {
+    pub(super) target: String,
+    pub(super) tally: Tally,
+    pub(super) recorded_ns: u64,
+    pub(super) recorded_until_ns: u64,
+    pub(super) generator_cpu_s: f64,
+    pub(super) clocks: ClockWatch,
+}
+
+impl Past {
+    /// Of a run that begins.
+    pub(super) fn none(target: String, now: Reading) -> Self {
+        Self {
+            target,
+            tally: Tally::default(),
+            recorded_ns: 0,
+            recorded_until_ns: 0,
+            generator_cpu_s: 0.0,
+            clocks: ClockWatch::new(now, 0, 0),
+        }
+    }
+}
+
+/// How a run came to its end, or did not.
+pub(super) enum Kept {
+    /// It is to be judged.
+    Ended(End),
+    /// The machine is going down: it is left as it is, to be resumed.
+    Left,
+}
+
+pub(super) struct Keeper<'a> {
+    scenario: &'a Scenario,
+    begin: Begin,
+    clock: &'a dyn Clock,
+    log: RunLog,
+    past: Past,
+    sampler: Sampler,
+    /// Closed windows that wait for their samples, with when they closed.
+    waiting: VecDeque<(ClosedWindow, u64)>,
+    cpu_at_start_ns: u64,
+    cpu_ns: u64,
+    looked_ns: u64,
+    tried_ns: u64,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(
+        scenario: &'a Scenario,
+        log: RunLog,
+        begin: Begin,
+        clock: &'a dyn Clock,
+        past: Past,
+    ) -> Self {
+        let time_line = TimeLine {
+            measured_from_ns: begin.origin_ns + signed(nanoseconds(scenario.warmup)),
+            from_ns: begin.from_ns.saturating_sub(nanoseconds(scenario.warmup)),
+            window_ns: nanoseconds(scenario.window),
+            until_ns: nanoseconds(scenario.duration),
+        };
+        let cpu_ns = process_cpu_ns();
+        Self {
+            scenario,
+            begin,
+            clock,
+            log,
+            past,
+            sampler: Sampler::start(&scenario.sampling, time_line),
+            waiting: VecDeque::new(),
+            cpu_at_start_ns: cpu_ns,
+            cpu_ns,
+            looked_ns: 0,
+            tried_ns: 0,
+        }
+    }
+
+    pub(super) fn begin(&self) -> Begin {
+        self.begin
+    }
+
+    pub(super) fn scenario(&self) -> &'a Scenario {
+        self.scenario
+    }
+
+    /// Whether nothing is left to be sent.
+    pub(super) fn is_past_its_end(&self) -> bool {
+        let planned = self.scenario.warmup + self.scenario.duration;
+        self.begin.from_ns >= nanoseconds(planned)
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        driver: &Driver,
+        watch: &mut dyn Watch,
+    ) -> Result<Kept, SoakError> {
+        let (mut seen, mut started) = (None, false);
+        loop {
+            let over = driver.phase() == Phase::Over;
+            self.take(driver.take_closed());
+            self.record(false, watch)?;
+            self.look(watch);
+            if !started {
+                started = self.has_started(driver, watch);
+            }
+            let asked = driver.interrupt();
+            if let Some(interrupt) = asked.filter(|_| asked != seen) {
+                if seen.is_none() && machine::is_going_down() {
+                    self.record(true, watch)?;
+                    return Ok(Kept::Left);
+                }
+                watch.interrupted(interrupt);
+                if interrupt == Interrupt::Stop {
+                    driver.stop_after_this_window();
+                }
+                seen = asked;
+            }
+            match (seen, over) {
+                (Some(Interrupt::Abort(signal)), _) => {
+                    return Ok(Kept::Ended(End::Aborted(signal)));
+                }
+                (_, true) if driver.was_shortened() => return Ok(Kept::Ended(End::Stopped)),
+                (_, true) => return Ok(Kept::Ended(End::Planned)),
+                (_, false) => {}
+            }
+            watch.tick(&Progress::new(driver, &self.past.tally));
+            self.clock.sleep(TICK);
+        }
+    }
+
+    /// Whether it is known how the start went; one at which all failed is told.
+    fn has_started(&self, driver: &Driver, watch: &mut dyn Watch) -> bool {
+        let start = driver.start_so_far();
+        let any_ok = start.any_ok;
+        let running_ns = driver.running_ns().saturating_sub(self.begin.from_ns);
+        let failing = Failing::of(start, running_ns, &self.past.target);
+        if let Some(failing) = &failing {
+            watch.failing(failing);
+        }
+        any_ok || failing.is_some()
+    }
+
+    /// Takes in windows that closed.
+    pub(super) fn take(&mut self, windows: Vec<ClosedWindow>) {
+        let now_ns = monotonic_ns();
+        self.waiting
+            .extend(windows.into_iter().map(|window| (window, now_ns)));
+    }
+
+    /// Writes windows whose samples are there or late; `all` of them at the end.
+    pub(super) fn record(&mut self, all: bool, watch: &mut dyn Watch) -> Result<(), SoakError> {
+        for event in self.sampler.events() {
+            self.happened(event, watch);
+        }
+        let now_ns = monotonic_ns();
+        while let Some((window, closed_ns)) = self.waiting.front() {
+            let is_late = now_ns.saturating_sub(*closed_ns) >= SAMPLE_PATIENCE_NS;
+            if !(all || is_late || self.sampler.is_ready(window.index)) {
+                break;
+            }
+            if let Some((window, _)) = self.waiting.pop_front() {
+                self.write(&window, watch)?;
+            }
+        }
+        let patient = self.log.is_in_trouble() && now_ns.saturating_sub(self.tried_ns) < RETRY_NS;
+        if self.log.is_behind() && !patient {
+            self.tried_ns = now_ns;
+            if let Some(event) = self.log.write_out() {
+                self.happened(event, watch);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, window: &ClosedWindow, watch: &mut dyn Watch) -> Result<(), SoakError> {
+        let cpu_ns = process_cpu_ns();
+        let resources = ResourceRecord {
+            generator_cpu_s: seconds(cpu_ns.saturating_sub(self.cpu_ns)),
+            generator_rss_bytes: machine::own_rss_bytes(),
+        };
+        self.cpu_ns = cpu_ns;
+        let sample = self.sampler.take(window.index);
+        let Some(record) = self.log.append(window, resources, sample)? else {
+            let window = window.index;
+            self.happened(Event::WindowDropped { window }, watch);
+            return Ok(());
+        };
+        if !self.log.is_in_trouble()
+            && let Some(event) = self.log.write_out()
+        {
+            self.happened(event, watch);
+        }
+        self.past.tally.add(&window.tally);
+        self.past.recorded_ns += window.length_ns;
+        self.past.recorded_until_ns = window.start_ns + window.length_ns;
+        watch.window(&record);
+        Ok(())
+    }
+
+    /// Compares the clocks, now and then.
+    fn look(&mut self, watch: &mut dyn Watch) {
+        let now_ns = monotonic_ns();
+        if now_ns.saturating_sub(self.looked_ns) >= CLOCKS_EVERY_NS {
+            self.looked_ns = now_ns;
+            self.look_now(watch);
+        }
+    }
+
+    fn look_now(&mut self, watch: &mut dyn Watch) {
+        for event in self.past.clocks.look(Reading::take(self.clock)) {
+            self.happened(event, watch);
+        }
+    }
+
+    /// Notes an event and tells it.
+    pub(super) fn happened(&mut self, event: Event, watch: &mut dyn Watch) {
+        let warmup_ns = signed(nanoseconds(self.scenario.warmup));
+        let at_ns = signed(monotonic_ns()) - self.begin.origin_ns - warmup_ns;
+        let distance_s = seconds(at_ns.unsigned_abs());
+        let seen_s = if at_ns < 0 { -distance_s } else { distance_s };
+        let record = EventRecord::now(event, seen_s, self.clock);
+        self.log.event(&record);
+        watch.event(&record);
+    }
+
+    /// What the verdict rests on.
+    pub(super) fn evidence(
+        &mut self,
+        end: End,
+        query_count: u64,
+        watch: &mut dyn Watch,
+    ) -> Evidence<'_> {
+        self.look_now(watch);
+        let window_ns = nanoseconds(self.scenario.window);
+        let planned_ns = match end {
+            // A run that was stopped is judged on what it had by then; an aborted one misses the rest.
+            End::Stopped => self.past.recorded_until_ns,
+            End::Planned | End::Aborted(_) => nanoseconds(self.scenario.duration),
+        };
+        let windows_planned = planned_ns.div_ceil(window_ns);
+        let missing_ns = planned_ns.saturating_sub(self.past.recorded_ns);
+        let generator_cpu_s = seconds(process_cpu_ns().saturating_sub(self.cpu_at_start_ns));
+        Evidence {
+            tally: &self.past.tally,
+            thresholds: &self.scenario.thresholds,
+            measured_ns: self.past.recorded_ns,
+            windows_planned,
+            // What is missing is counted in time, rounded up to whole windows: a resumed run has a
+            // shorter one.
+            windows_recorded: windows_planned.saturating_sub(missing_ns.div_ceil(window_ns)),
+            max_in_flight: self.scenario.max_in_flight,
+            end,
+            suspended: self.past.clocks.suspended(),
+            wall_step_ms: self.past.clocks.wall_step_ms(),
+            generator_cpu_s: self.past.generator_cpu_s + generator_cpu_s,
+            query_count,
+            unique: self.scenario.unique,
+        }
+    }
+
+    /// Writes the verdict, once there is room for everything before it.
+    pub(super) fn finish(
+        &mut self,
+        verdict: &VerdictRecord,
+        watch: &mut dyn Watch,
+    ) -> Result<(), SoakError> {
+        let from_ns = monotonic_ns();
+        loop {
+            match self.log.finish(verdict) {
+                Ok(()) => return Ok(()),
+                Err(error) if monotonic_ns().saturating_sub(from_ns) >= ROOM_PATIENCE_NS => {
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
+            if let Some(event) = self.log.write_out() {
+                self.happened(event, watch);
+            }
+            self.clock.sleep(Duration::from_nanos(RETRY_NS));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How much of a run folder is whole, after its process was killed or the power failed.
+//!
+//! Histograms of a window are synced before its line in `windows.jsonl`, so only the last window can
+//! be torn, in either file. A window counts when it is whole in both.
+
+use super::latency::Series;
+use super::record::WindowRecord;
+use super::run_folder::{RunFolderError, bytes_if_there, decode, whole_lines};
+use super::run_log::files;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use std::path::Path;
+
+/// What may stay of each file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whole {
+    /// Windows that are whole in both files.
+    pub windows: u64,
+    /// Bytes of `windows.jsonl`.
+    pub windows_bytes: u64,
+    /// Bytes of `latency.hlog`; 0 when not even its heading is whole.
+    pub histograms_bytes: u64,
+    /// Bytes of `events.jsonl`.
+    pub events_bytes: u64,
+}
+
+/// Looks at a run folder.
+///
+/// # Errors
+/// When a file cannot be read, or is damaged elsewhere than at its end.
+pub fn whole(folder: &Path) -> Result<Whole, RunFolderError> {
+    let read = |name| Ok(bytes_if_there(&folder.join(name))?.unwrap_or_default());
+    let (windows, events, histograms) = (
+        read(files::WINDOWS)?,
+        read(files::EVENTS)?,
+        read(files::HISTOGRAMS)?,
+    );
+    let (records, _) = whole_lines::<WindowRecord>(&folder.join(files::WINDOWS), &windows)?;
+    let (_, events_bytes) =
+        whole_lines::<serde::de::IgnoredAny>(&folder.join(files::EVENTS), &events)?;
+    let ends = group_ends(&histograms);
+    let kept = records.len().min(ends.len() - 1);
+    let windows_bytes: usize = windows
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(kept)
+        .map(<[u8]>::len)
+        .sum();
+    Ok(Whole {
+        windows: kept as u64,
+        windows_bytes: windows_bytes as u64,
+        histograms_bytes: ends[kept] as u64,
+        events_bytes,
+    })
+}
+
+/// Where the heading ends (0 when it is torn), and where each window's histograms do.
+fn group_ends(log: &[u8]) -> Vec<usize> {
+    let (mut ends, mut place, mut in_group) = (vec![0], 0, 0);
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        place += line.len();
+        match tag_of(line) {
+            Tag::Heading if ends.len() == 1 && in_group == 0 => {
+                // The line of column names is the last of the heading.
+                if line.starts_with(b"\"StartTimestamp\"") {
+                    ends[0] = place;
+                }
+            }
+            Tag::Series(series) if series == in_group && ends[0] > 0 => {
+                in_group += 1;
+                if in_group == Series::ALL.len() {
+                    ends.push(place);
+                    in_group = 0;
+                }
+            }
+            _ => break,
+        }
+    }
+    ends
+}
+
+enum Tag {
+    Heading,
+    Series(usize),
+    Broken,
+}
+
+fn tag_of(line: &[u8]) -> Tag {
+    if line.starts_with(b"#") || line.starts_with(b"\"") {
+        return Tag::Heading;
+    }
+    let Some(Ok(LogEntry::Interval(interval))) = IntervalLogIterator::new(line).next() else {
+        return Tag::Broken;
+    };
+    if decode(interval.encoded_histogram()).is_err() {
+        return Tag::Broken;
+    }
+    let place = interval.tag().and_then(|tag| {
+        Series::ALL
+            .iter()
+            .position(|series| series.as_str() == tag.as_str())
+    });
+    place.map_or(Tag::Broken, Tag::Series)
+}
