@@ -15,6 +15,9 @@ Examples:
   Two runs as one, their histograms added without loss:
     alfred report 20261123T134501Z-soak-1f0c2d3e 20261123T141502Z-soak-77aa01b2
 
+  A run beside an earlier one: ratios with intervals, and what could not have been seen:
+    alfred report latest --baseline 20261123T134501Z-soak-1f0c2d3e
+
   For a CI server:
     alfred report latest --format junit -o soak.xml";
 
@@ -25,6 +28,9 @@ pub struct ReportArgs {
     /// Run folders, names of runs as `alfred runs` lists them, or `latest`
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<String>,
+    /// A run to compare with, in the formats text and json; repeatable, then merged
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Vec<String>,
     /// How to write it
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -48,8 +54,21 @@ pub fn run(args: &ReportArgs, runs_dir: &Path, context: &Context) -> Outcome {
     } else {
         args.format
     };
+    if !args.baseline.is_empty() && !matches!(format, Format::Text | Format::Json) {
+        return Err(Failure::usage("a comparison is written as text or json")
+            .hint("leave out --baseline, or use --format json"));
+    }
     let color = args.output.is_none() && console::colors_enabled();
-    let text = Report::of(runs)
+    let mut report = Report::of(runs).map_err(folder_failure)?;
+    if !args.baseline.is_empty() {
+        let baseline = args
+            .baseline
+            .iter()
+            .map(|name| read(name, runs_dir))
+            .collect::<Result<Vec<_>, _>>()?;
+        report = report.compared_with(&baseline).map_err(folder_failure)?;
+    }
+    let text = report
         .write(format, color)
         .map_err(|error| Failure::failed("cannot write the report").because(error))?;
     match &args.output {

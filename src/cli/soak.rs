@@ -84,7 +84,8 @@ pub struct SoakArgs {
     /// With so many in flight, a due request is shed [default: 10000]
     #[arg(long, value_name = "COUNT")]
     pub max_in_flight: Option<usize>,
-    /// What must hold: p95<300ms, max<2s, mean<50ms, error_rate<1%, throughput>9.9/s; repeatable
+    /// What must hold: p95<300ms, max<2s, ok_p99<1s, error_rate<1%, throughput>9.9/s,
+    /// 'p95<500ms in every 5m', 'p95<300ms in last quarter', rss_growth<1MiB/h; repeatable
     /// [default: p95<300ms and error_rate<1%]
     #[arg(long = "threshold", value_name = "EXPR")]
     pub thresholds: Vec<Threshold>,
@@ -166,6 +167,8 @@ impl SoakArgs {
             timeout: self.timeout,
             max_in_flight: self.max_in_flight,
             thresholds: (!self.thresholds.is_empty()).then(|| self.thresholds.clone()),
+            drift: None,
+            steps: None,
             expected_status: (!self.expected_status.is_empty())
                 .then(|| self.expected_status.clone()),
             unit: self.unit.clone(),
@@ -241,6 +244,7 @@ fn print(finished: &FinishedRun, context: &Context) -> Outcome {
         let run = run_folder::read(&finished.folder)
             .map_err(|error| Failure::failed("cannot report on the run").because(error))?;
         Report::of(vec![run])
+            .map_err(|error| Failure::failed("cannot report on the run").because(error))?
             .write(Format::Text, console::colors_enabled())
             .map_err(|error| Failure::failed("cannot report on the run").because(error))?
     };

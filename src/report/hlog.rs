@@ -1,6 +1,7 @@
 //! The histogram logs of all runs as one, on one time line.
 
-use super::{Report, ReportError, start_s};
+use super::together::start_s;
+use super::{Report, ReportError};
 use crate::soak::run_log::files;
 use std::fmt::Write as _;
 

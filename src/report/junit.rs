@@ -1,13 +1,14 @@
 //! JUnit XML: a case for whether the run could be judged, and one a threshold.
 
 use super::{Report, escaped};
-use crate::soak::record::Verdict;
+use crate::soak::record::{Verdict, VerdictRecord};
 use std::fmt::Write as _;
 
 pub(super) fn report(report: &Report) -> String {
     let verdict = &report.verdict;
     let invalid = verdict.verdict == Verdict::Invalid;
-    let failed = verdict.thresholds.iter().filter(|t| !t.pass).count();
+    let beyond = beyond_budget(verdict);
+    let failed = verdict.thresholds.iter().filter(|t| !t.pass).count() + beyond.len();
     let names: Vec<&str> = report
         .runs
         .iter()
@@ -18,7 +19,7 @@ pub(super) fn report(report: &Report) -> String {
     let _ = writeln!(
         text,
         "<testsuites><testsuite name=\"{suite}\" tests=\"{}\" failures=\"{failed}\" errors=\"{}\" time=\"{}\">",
-        verdict.thresholds.len() + 1,
+        verdict.thresholds.len() + 1 + beyond.len(),
         usize::from(invalid),
         verdict.coverage.measured_s
     );
@@ -30,7 +31,10 @@ pub(super) fn report(report: &Report) -> String {
         text.push_str("/>\n");
     }
     for threshold in &verdict.thresholds {
-        let name = xml(&threshold.expr);
+        let name = match threshold.scope.as_str() {
+            "run" => xml(&threshold.expr),
+            scope => xml(&format!("{} in {scope}", threshold.expr)),
+        };
         let _ = write!(text, "  <testcase classname=\"{suite}\" name=\"{name}\"");
         if threshold.pass {
             text.push_str("/>\n");
@@ -41,8 +45,29 @@ pub(super) fn report(report: &Report) -> String {
             let _ = writeln!(text, "><failure message=\"value: {value}\"/></testcase>");
         }
     }
+    for (name, reason) in &beyond {
+        let (name, reason) = (xml(name), xml(reason));
+        let _ = writeln!(
+            text,
+            "  <testcase classname=\"{suite}\" name=\"{name}\"><failure message=\"{reason}\"/></testcase>"
+        );
+    }
     text.push_str("</testsuite></testsuites>\n");
     text
+}
+
+/// Drifts and steps beyond their budgets: the name of a case, and why it fails.
+fn beyond_budget(verdict: &VerdictRecord) -> Vec<(String, String)> {
+    let drifts = verdict.drift.iter().filter(|drift| drift.status == "fail");
+    let drifts = drifts.map(|drift| (format!("drift of {}", drift.series), drift.reason.clone()));
+    let steps = verdict.steps.iter().filter(|step| !step.pass).map(|step| {
+        let reason = format!("from {} to {}", step.before, step.after);
+        (
+            format!("step of {} at {} s", step.series, step.at_s),
+            reason,
+        )
+    });
+    drifts.chain(steps).collect()
 }
 
 fn xml(text: &str) -> String {

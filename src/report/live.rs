@@ -8,8 +8,9 @@ use crate::soak::event::EventRecord;
 use crate::soak::latency::{Percentiles, Series};
 use crate::soak::record::{RunRecord, WindowRecord};
 use crate::soak::tally::{Counts, Tally};
-use crate::soak::threshold::Threshold;
+use crate::soak::threshold::{Scope, Threshold};
 use crate::soak::units::{nanoseconds, show_count, show_latency_us};
+use crate::soak::view::Whole;
 use crate::soak::{Failing, Progress, Watch};
 use console::Term;
 use std::borrow::Cow;
@@ -158,10 +159,19 @@ impl Screen {
 
     fn threshold_line(&self, progress: &Progress<'_>, total: &Tally) -> String {
         let measured_ns = nanoseconds(progress.measured().unwrap_or_default());
+        let whole = Whole {
+            tally: total,
+            measured_ns,
+        };
+        // Stretches and growth are judged at the end, from the windows.
+        let now = |threshold: &&Threshold| {
+            threshold.scope() == Scope::Run && threshold.budget().is_none()
+        };
         self.thresholds
             .iter()
+            .filter(now)
             .fold(String::new(), |mut line, threshold| {
-                let value = threshold.value(total, measured_ns);
+                let value = threshold.value(&whole);
                 let tick = match value {
                     Some(_) => self.palette.tick(threshold.holds(value)),
                     None => " ".to_owned(),

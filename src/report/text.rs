@@ -2,8 +2,9 @@
 
 use super::{Report, beside};
 use crate::soak::causes;
+use crate::soak::figure::Figure;
 use crate::soak::latency::{PERCENTILE_NAMES, Series};
-use crate::soak::record::{Verdict, VerdictRecord};
+use crate::soak::record::{StepRecord, Verdict, VerdictRecord};
 use crate::soak::run_folder::RecordedRun;
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{show_count, show_duration, show_latency_us};
@@ -75,8 +76,18 @@ pub(super) fn report(report: &Report, color: bool) -> String {
     for run in &report.runs {
         heading(&mut text, run, &palette, report.runs.len() > 1);
     }
+    if let Some(apart_s) = super::together::starts_apart_s(&report.runs) {
+        let _ = writeln!(
+            text,
+            "{} runs as one; their starts lie {apart_s:.3} s apart, each by its own host's clock",
+            report.runs.len()
+        );
+    }
     percentile_table(&mut text, report, &palette);
     facts(&mut text, report, &palette);
+    if let Some(comparison) = &report.comparison {
+        super::compare_text::show(&mut text, comparison, &palette);
+    }
     thresholds(&mut text, &report.verdict, &palette);
     ending(&mut text, &report.verdict, &palette);
     text
@@ -183,12 +194,34 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
         }
     }
     for drift in &verdict.drift {
-        fact("drift", format!("{}: {}", drift.status, drift.reason));
+        let said = format!("{} {}: {}", drift.series, drift.status, drift.reason);
+        fact("drift", wrapped(&said, WIDTH - 11).join(CONTINUED));
+    }
+    for step in &verdict.steps {
+        fact("step", step_line(step));
     }
     if verdict.coverage.stopped_early {
         let measured = verdict.coverage.measured_s;
         fact("note", format!("stopped early: {measured} s were measured"));
     }
+}
+
+fn step_line(step: &StepRecord) -> String {
+    let figure = Figure::named(&step.series);
+    let show = |value: f64| figure.map_or_else(|| value.to_string(), |figure| figure.show(value));
+    let at = Duration::try_from_secs_f64(step.at_s.round()).unwrap_or_default();
+    let mut line = format!(
+        "{} {:+.1} % at {}: {} to {}",
+        step.series,
+        step.change * 100.0,
+        show_duration(at),
+        show(step.before),
+        show(step.after)
+    );
+    if let Some(budget) = step.budget {
+        let _ = write!(line, ", {} % is allowed", budget * 100.0);
+    }
+    line
 }
 
 fn queries(verdict: &VerdictRecord) -> String {
@@ -216,7 +249,13 @@ fn thresholds(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
             Err(_) => format!("{:?}", record.value),
         };
         let tick = palette.tick(record.pass);
-        let _ = writeln!(text, "{tick} {:<22} {value}", record.expr);
+        let expr = match record.scope.as_str() {
+            "run" => record.expr.clone(),
+            scope => format!("{} in {scope}", record.expr),
+        };
+        let at = record.at_s.filter(|_| record.scope.starts_with("every"));
+        let at = at.map_or_else(String::new, |at_s| format!(" from {at_s} s on"));
+        let _ = writeln!(text, "{tick} {expr:<22} {value}{at}");
     }
     if verdict.verdict == Verdict::Invalid {
         for reason in &verdict.reasons {

@@ -3,11 +3,12 @@
 use super::clocks::{ClockWatch, Reading};
 use super::driver::{Begin, Driver, Interrupt, Phase};
 use super::event::{Event, EventRecord};
+use super::findings::{Asked, Findings};
 use super::ledger::ClosedWindow;
 use super::monotonic::{monotonic_ns, process_cpu_ns};
 use super::record::{ResourceRecord, VerdictRecord};
 use super::run::{Failing, Progress, SoakError, Watch};
-use super::run_log::RunLog;
+use super::run_log::{RunLog, RunLogError};
 use super::sampler::{Sampler, TimeLine, machine};
 use super::scenario::Scenario;
 use super::tally::Tally;
@@ -253,26 +254,45 @@ impl<'a> Keeper<'a> {
         watch.event(&record);
     }
 
-    /// What the verdict rests on.
-    pub(super) fn evidence(
-        &mut self,
-        end: End,
-        query_count: u64,
-        watch: &mut dyn Watch,
-    ) -> Evidence<'_> {
-        self.look_now(watch);
-        let window_ns = nanoseconds(self.scenario.window);
-        let planned_ns = match end {
+    /// The length of the plan, as shortened by an interrupt.
+    fn planned_ns(&self, end: End) -> u64 {
+        match end {
             // A run that was stopped is judged on what it had by then; an aborted one misses the rest.
             End::Stopped => self.past.recorded_until_ns,
             End::Planned | End::Aborted(_) => nanoseconds(self.scenario.duration),
-        };
+        }
+    }
+
+    /// What the windows are held against.
+    pub(super) fn asked(&self, end: End) -> Asked<'a> {
+        Asked {
+            thresholds: &self.scenario.thresholds,
+            drift: &self.scenario.drift,
+            steps: &self.scenario.steps,
+            window_s: self.scenario.window.as_secs_f64(),
+            measured_s: seconds(self.planned_ns(end)),
+        }
+    }
+
+    /// What the verdict rests on; `shown` is what the windows show, and what they are too few for.
+    pub(super) fn evidence<'b>(
+        &'b mut self,
+        end: End,
+        query_count: u64,
+        shown: &'b (Findings, Vec<String>),
+        watch: &mut dyn Watch,
+    ) -> Evidence<'b> {
+        self.look_now(watch);
+        let window_ns = nanoseconds(self.scenario.window);
+        let planned_ns = self.planned_ns(end);
         let windows_planned = planned_ns.div_ceil(window_ns);
         let missing_ns = planned_ns.saturating_sub(self.past.recorded_ns);
         let generator_cpu_s = seconds(process_cpu_ns().saturating_sub(self.cpu_at_start_ns));
         Evidence {
             tally: &self.past.tally,
             thresholds: &self.scenario.thresholds,
+            findings: &shown.0,
+            too_short: shown.1.clone(),
             measured_ns: self.past.recorded_ns,
             windows_planned,
             // What is missing is counted in time, rounded up to whole windows: a resumed run has a
@@ -288,15 +308,28 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Waits until all windows and events are on disk.
+    pub(super) fn settle(&mut self, watch: &mut dyn Watch) -> Result<(), SoakError> {
+        self.until_there_is_room(watch, RunLog::settle)
+    }
+
     /// Writes the verdict, once there is room for everything before it.
     pub(super) fn finish(
         &mut self,
         verdict: &VerdictRecord,
         watch: &mut dyn Watch,
     ) -> Result<(), SoakError> {
+        self.until_there_is_room(watch, |log| log.finish(verdict))
+    }
+
+    fn until_there_is_room(
+        &mut self,
+        watch: &mut dyn Watch,
+        write: impl Fn(&mut RunLog) -> Result<(), RunLogError>,
+    ) -> Result<(), SoakError> {
         let from_ns = monotonic_ns();
         loop {
-            match self.log.finish(verdict) {
+            match write(&mut self.log) {
                 Ok(()) => return Ok(()),
                 Err(error) if monotonic_ns().saturating_sub(from_ns) >= ROOM_PATIENCE_NS => {
                     return Err(error.into());

@@ -1,7 +1,8 @@
 //! Load on a schedule, measured from when each request was due, and a verdict.
 //!
 //! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
-//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw → [`verdict`]. [`run`] ties
+//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw
+//! → [`findings`] (by way of [`view`], [`scopes`] and [`stats`]) → [`verdict`]. [`run`] ties
 //! them together, [`resume`] goes on with one that was cut off; [`run_folder`] reads a run back. It is a client over HTTP and knows nothing of
 //! stores, models or searching.
 //!
@@ -14,6 +15,8 @@ pub mod causes;
 pub mod clocks;
 pub mod driver;
 pub mod event;
+pub mod figure;
+pub mod findings;
 mod keeper;
 pub mod latency;
 pub mod ledger;
@@ -28,10 +31,13 @@ pub mod run_log;
 pub mod sampler;
 pub mod scenario;
 pub mod schedule;
+pub mod scopes;
 pub mod settings;
+pub mod stats;
 pub mod tally;
 pub mod threshold;
 pub mod units;
 pub mod verdict;
+pub mod view;
 
 pub use run::{Failing, FinishedRun, Place, Progress, SoakError, Watch, run};

@@ -81,6 +81,12 @@ pub struct ScenarioRecord {
     pub expected_status: Vec<String>,
     /// Thresholds as written.
     pub thresholds: Vec<String>,
+    /// Drift budgets, as thresholds on growth.
+    #[serde(default)]
+    pub drift: Vec<String>,
+    /// Step budgets.
+    #[serde(default)]
+    pub steps: Vec<String>,
     /// What is sampled beside the windows.
     #[serde(default)]
     pub sample: SampleRecord,
@@ -231,8 +237,8 @@ pub struct VerdictRecord {
     pub thresholds: Vec<ThresholdRecord>,
     /// Every drift test, or why there is none.
     pub drift: Vec<DriftRecord>,
-    /// Step changes; searched for in long runs only.
-    pub steps: Vec<serde_json::Value>,
+    /// Step changes; searched for in runs of 120 windows and more.
+    pub steps: Vec<StepRecord>,
     /// What the target's cache did, as far as its answers say.
     pub cache: CacheRecord,
     /// How well requests were made.
@@ -244,25 +250,85 @@ pub struct VerdictRecord {
 /// One threshold's outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdRecord {
-    /// As written.
+    /// As written, without the scope.
     pub expr: String,
-    /// What it was applied to: `run`.
+    /// What it was applied to: `run`, `every window`, `every 5m`, `last quarter`.
     pub scope: String,
-    /// Milliseconds, a share of 1, or requests a second; `null` when nothing was measured.
+    /// Milliseconds, a share of 1, requests a second, or bytes; of the worst stretch; `null` when
+    /// nothing was measured.
     pub value: Option<f64>,
     /// Whether it held.
     pub pass: bool,
+    /// Where the worst stretch begins, in seconds from the end of the warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_s: Option<f64>,
+    /// Where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_s: Option<f64>,
 }
 
-/// One drift test's outcome.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One drift test's outcome. Everything "an hour" is in `unit`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DriftRecord {
-    /// What was tested.
+    /// What was tested: `p95`, `rss` and so on.
     pub series: String,
-    /// `not applicable` or `not judged`.
+    /// `pass`, `fail`, `not judged` (no budget), `not applicable` (the run is too short) or
+    /// `insufficient` (data is missing).
     pub status: String,
-    /// Why.
+    /// Why, with the figures.
     pub reason: String,
+    /// `ms/h`, `bytes/h` or `1/h`.
+    pub unit: String,
+    /// The most that it may rise.
+    pub budget_per_h: Option<f64>,
+    /// The Theil–Sen slope of the floors.
+    pub slope_per_h: Option<f64>,
+    /// The lower bound of its 95 % interval.
+    pub lower_per_h: Option<f64>,
+    /// The upper bound.
+    pub upper_per_h: Option<f64>,
+    /// From the floor of the first half to that of the second.
+    pub halves_per_h: Option<f64>,
+    /// The slope of the last half.
+    pub last_half_per_h: Option<f64>,
+    /// The slope of the last quarter.
+    pub last_quarter_per_h: Option<f64>,
+    /// The level at which it began, in the unit without the hour.
+    pub level: Option<f64>,
+    /// Floors that the slope rests on.
+    pub floors: u64,
+    /// Windows that had the figure.
+    pub values: u64,
+}
+
+impl DriftRecord {
+    /// Whether there was a budget and enough to judge it by.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        matches!(self.status.as_str(), "pass" | "fail")
+    }
+}
+
+/// A change of a figure's level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Of what: `p95`, `rss` and so on.
+    pub series: String,
+    /// `ms`, `bytes` or `count`.
+    pub unit: String,
+    /// When, in seconds from the end of the warm-up.
+    pub at_s: f64,
+    /// The level since the step before.
+    pub before: f64,
+    /// The level until the next.
+    pub after: f64,
+    /// The change as a share of the level before; below 0 it fell.
+    pub change: f64,
+    /// The most that it may step up, as a share; `null` when the scenario sets none.
+    pub budget: Option<f64>,
+    /// Whether it is within the budget; always without one.
+    pub pass: bool,
 }
 
 /// What the target's cache did.

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -95,7 +96,6 @@ pub fn settings_of(
     let scenario = &run.scenario;
     let duration =
         |s: f64| Duration::try_from_secs_f64(s).map_err(|error| wrong(error.to_string()));
-    let parsed = |text: &String| text.parse().map_err(wrong);
     let sample = &scenario.sample;
     Ok(Settings {
         name: Some(run.name.clone()),
@@ -122,20 +122,10 @@ pub fn settings_of(
         seed: Some(scenario.seed),
         timeout: Some(Duration::from_millis(scenario.timeout_ms)),
         max_in_flight: Some(usize::try_from(scenario.max_in_flight).unwrap_or(usize::MAX)),
-        thresholds: Some(
-            scenario
-                .thresholds
-                .iter()
-                .map(|text| text.parse().map_err(wrong))
-                .collect::<Result<_, _>>()?,
-        ),
-        expected_status: Some(
-            scenario
-                .expected_status
-                .iter()
-                .map(parsed)
-                .collect::<Result<_, _>>()?,
-        ),
+        thresholds: Some(parsed(&scenario.thresholds).map_err(wrong)?),
+        drift: Some(parsed(&scenario.drift).map_err(wrong)?),
+        steps: Some(parsed(&scenario.steps).map_err(wrong)?),
+        expected_status: Some(parsed(&scenario.expected_status).map_err(wrong)?),
         unit: sample.unit.clone(),
         pid: sample.pid,
         metrics: sample
@@ -147,6 +137,10 @@ pub fn settings_of(
         metrics_series: Some(sample.metrics_series.clone()),
         file: run.scenario_file.as_ref().map(PathBuf::from),
     })
+}
+
+fn parsed<T: FromStr>(texts: &[String]) -> Result<Vec<T>, T::Err> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 fn headers(

@@ -9,7 +9,7 @@ use super::ledger::Start;
 use super::queries::{self, Bodies, QueriesError};
 use super::record::{FORMAT, HostRecord, RunRecord, VerdictRecord, WindowRecord};
 use super::resume::ResumeError;
-use super::run_folder::RunFolderError;
+use super::run_folder::{self, RunFolderError};
 use super::run_log::{RunLog, RunLogError};
 use super::scenario::Scenario;
 use super::tally::Tally;
@@ -223,7 +223,9 @@ pub(super) fn drive(
         keeper.take(driver.finish());
     }
     keeper.record(true, watch)?;
-    let verdict = judge(&keeper.evidence(end, query_count, watch));
+    keeper.settle(watch)?;
+    let shown = run_folder::findings(&folder, &keeper.asked(end)).map_err(SoakError::Folder)?;
+    let verdict = judge(&keeper.evidence(end, query_count, &shown, watch));
     keeper.finish(&verdict, watch)?;
     Ok(FinishedRun { folder, verdict })
 }

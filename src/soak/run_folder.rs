@@ -1,6 +1,7 @@
 //! Reads run folders back: everything that a report or a merge needs, from the folder alone.
 
 use super::event::EventRecord;
+use super::findings::{Asked, Findings, too_short_for_steps};
 use super::latency::Series;
 use super::record::{FORMAT, RunRecord, VerdictRecord, WindowRecord};
 use super::run_log::files;
@@ -9,7 +10,8 @@ use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 /// A run as its folder tells it.
@@ -70,10 +72,13 @@ pub enum RunFolderError {
 /// When it is not a run folder, is damaged, or comes from a newer version.
 pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
     let run = read_run(folder)?;
-    let windows = read_windows(&folder.join(files::WINDOWS))?;
+    let windows = read_windows(folder)?;
     let events = read_events(&folder.join(files::EVENTS))?;
     let verdict = read_verdict(folder)?;
-    let mut tally = read_histograms(&folder.join(files::HISTOGRAMS), windows.len())?;
+    let mut tally = Tally::default();
+    each_histogram(folder, windows.len(), &mut |_, series, histogram| {
+        tally.latencies.add(series, histogram);
+    })?;
     for window in &windows {
         tally.counts.add(&window.counts);
         tally.add_errors(&window.errors_by_kind);
@@ -126,7 +131,12 @@ pub fn read_verdict(folder: &Path) -> Result<Option<VerdictRecord>, RunFolderErr
     text.map(|text| parse(&path, &text)).transpose()
 }
 
-fn read_windows(path: &Path) -> Result<Vec<WindowRecord>, RunFolderError> {
+/// `windows.jsonl` of a folder. A last line that was cut short is left out.
+///
+/// # Errors
+/// When it cannot be read or is damaged.
+pub fn read_windows(folder: &Path) -> Result<Vec<WindowRecord>, RunFolderError> {
+    let path = &folder.join(files::WINDOWS);
     let bytes = bytes_if_there(path)?.unwrap_or_default();
     let (windows, _) = whole_lines(path, &bytes)?;
     Ok(windows)
@@ -168,26 +178,41 @@ pub(super) fn whole_lines<T: serde::de::DeserializeOwned>(
     Ok((objects, length))
 }
 
-/// The histograms of the first `windows` windows.
-fn read_histograms(path: &Path, windows: usize) -> Result<Tally, RunFolderError> {
-    let bytes = bytes_if_there(path)?.unwrap_or_default();
-    let end = bytes.iter().rposition(|byte| *byte == b'\n');
-    let text = String::from_utf8_lossy(&bytes[..end.map_or(0, |end| end + 1)]);
-    let whole = text.as_ref();
+/// Hands over the histograms of the first `windows` windows, with the place of the window, in
+/// order; one is in memory at a time.
+///
+/// # Errors
+/// When they cannot be read, are damaged or are fewer.
+pub fn each_histogram(
+    folder: &Path,
+    windows: usize,
+    each: &mut dyn FnMut(usize, Series, &Histogram<u64>),
+) -> Result<(), RunFolderError> {
+    let path = &folder.join(files::HISTOGRAMS);
+    if windows == 0 {
+        return Ok(());
+    }
     let damaged = |problem: String| RunFolderError::Damaged {
         path: path.to_owned(),
         problem,
     };
-    let mut tally = Tally::default();
-    if windows == 0 {
-        return Ok(tally);
-    }
+    let failed = |source| RunFolderError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut lines = BufReader::new(File::open(path).map_err(failed)?);
+    let mut line = Vec::new();
     let mut seen = [0_usize; Series::ALL.len()];
-    for entry in IntervalLogIterator::new(whole.as_bytes()) {
-        if seen.iter().all(|lines| *lines >= windows) {
-            // What follows was being written when the run died.
+    // What follows the last line of the last window was being written when the run died.
+    while seen.iter().any(|lines| *lines < windows) {
+        line.clear();
+        lines.read_until(b'\n', &mut line).map_err(failed)?;
+        if line.last() != Some(&b'\n') {
             break;
         }
+        let Some(entry) = IntervalLogIterator::new(&line).next() else {
+            continue;
+        };
         let entry = entry.map_err(|error| damaged(format!("{error:?}")))?;
         let LogEntry::Interval(interval) = entry else {
             continue;
@@ -197,16 +222,33 @@ fn read_histograms(path: &Path, windows: usize) -> Result<Tally, RunFolderError>
         let Some(series) = Series::ALL.iter().find(named).copied() else {
             continue;
         };
+        let place = seen[series as usize];
         seen[series as usize] += 1;
-        if seen[series as usize] <= windows {
+        if place < windows {
             let histogram = decode(interval.encoded_histogram()).map_err(&damaged)?;
-            tally.latencies.add(series, &histogram);
+            each(place, series, &histogram);
         }
     }
     if let Some(few) = seen.iter().find(|lines| **lines < windows) {
         return Err(damaged(format!("it has {few} windows of {windows}")));
     }
-    Ok(tally)
+    Ok(())
+}
+
+/// What the windows of a folder show, and the step budgets that they are too few for, in words.
+///
+/// # Errors
+/// When they cannot be read or are damaged.
+pub fn findings(
+    folder: &Path,
+    asked: &Asked<'_>,
+) -> Result<(Findings, Vec<String>), RunFolderError> {
+    let windows = read_windows(folder)?;
+    let feed = |each: &mut dyn FnMut(usize, Series, &Histogram<u64>)| {
+        each_histogram(folder, windows.len(), each)
+    };
+    let findings = Findings::of(asked, &windows, feed)?;
+    Ok((findings, too_short_for_steps(asked.steps, &windows)))
 }
 
 pub(super) fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
@@ -279,7 +321,7 @@ pub fn list(runs_dir: &Path) -> Result<Vec<PathBuf>, RunFolderError> {
 /// Whether a process is recording this run now.
 #[must_use]
 pub fn is_held(folder: &Path) -> bool {
-    std::fs::File::open(folder.join(files::WINDOWS)).is_ok_and(|file| {
+    File::open(folder.join(files::WINDOWS)).is_ok_and(|file| {
         matches!(
             file.try_lock_shared(),
             Err(std::fs::TryLockError::WouldBlock)

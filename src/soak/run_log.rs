@@ -197,7 +197,7 @@ impl RunLog {
     /// longer does.
     pub fn write_out(&mut self) -> Option<Event> {
         let waiting = self.kept.len() as u64;
-        match (self.write_kept(), self.in_trouble) {
+        match (self.settle(), self.in_trouble) {
             (Ok(()), false) | (Err(_), true) => None,
             (Ok(()), true) => {
                 self.in_trouble = false;
@@ -223,7 +223,11 @@ impl RunLog {
         self.in_trouble
     }
 
-    fn write_kept(&mut self) -> Result<(), RunLogError> {
+    /// Writes every window and event that waits.
+    ///
+    /// # Errors
+    /// When one cannot be written or synced.
+    pub fn settle(&mut self) -> Result<(), RunLogError> {
         while let Some(piece) = self.kept.front() {
             let before = self.histograms.length();
             self.histograms.append(&piece.histograms)?;
@@ -246,7 +250,7 @@ impl RunLog {
     /// # Errors
     /// When it, or what waited before it, cannot be written or synced.
     pub fn finish(&mut self, verdict: &VerdictRecord) -> Result<(), RunLogError> {
-        self.write_kept()?;
+        self.settle()?;
         write_atomically(&self.folder, files::VERDICT, &json(verdict, true))
     }
 }

@@ -1,10 +1,11 @@
 //! What a run is to do: settings resolved and checked once.
 
+use super::findings::StepBudget;
 use super::record::ScenarioRecord;
 use super::sampler::Sampling;
 use super::schedule::{Arrivals, Schedule};
 use super::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
-use super::threshold::Threshold;
+use super::threshold::{Scope, Threshold};
 use super::units::{Rate, nanoseconds, show_duration};
 use crate::client::Target;
 use std::collections::BTreeMap;
@@ -60,6 +61,10 @@ pub struct Scenario {
     pub max_in_flight: usize,
     /// What must hold.
     pub thresholds: Vec<Threshold>,
+    /// How far figures may rise an hour, in a run that is long enough to tell.
+    pub drift: Vec<Threshold>,
+    /// How far figures may step up.
+    pub steps: Vec<StepBudget>,
     /// Statuses that are not errors.
     pub expected_status: Vec<StatusRange>,
     /// What is sampled beside the windows.
@@ -113,7 +118,13 @@ impl Scenario {
             seed: settings.seed.unwrap_or(1),
             timeout: check_timeout(timeout, window)?,
             max_in_flight: check_in_flight(settings.max_in_flight.unwrap_or(10_000))?,
-            thresholds: settings.thresholds.unwrap_or_else(default_thresholds),
+            thresholds: check_scopes(
+                settings.thresholds.unwrap_or_else(default_thresholds),
+                window,
+                duration,
+            )?,
+            drift: settings.drift.unwrap_or_default(),
+            steps: settings.steps.unwrap_or_default(),
             expected_status: settings
                 .expected_status
                 .unwrap_or_else(|| vec![StatusRange::SUCCESS]),
@@ -180,6 +191,8 @@ impl Scenario {
                 .map(ToString::to_string)
                 .collect(),
             thresholds: self.thresholds.iter().map(ToString::to_string).collect(),
+            drift: self.drift.iter().map(ToString::to_string).collect(),
+            steps: self.steps.iter().map(ToString::to_string).collect(),
             sample: self.sampling.record(),
         }
     }
@@ -205,6 +218,29 @@ fn digest(texts: &[String]) -> String {
         hasher.update(text.as_bytes()).update(b"\n");
     }
     hasher.finalize().to_hex().to_string()
+}
+
+/// A stretch is made of whole windows, and fits into the run.
+fn check_scopes(
+    thresholds: Vec<Threshold>,
+    window: Duration,
+    duration: Duration,
+) -> Result<Vec<Threshold>, ScenarioError> {
+    for threshold in &thresholds {
+        let Scope::Every(stretch) = threshold.scope() else {
+            continue;
+        };
+        let fits = stretch <= duration && nanoseconds(stretch).is_multiple_of(nanoseconds(window));
+        if !fits {
+            return Err(ScenarioError::Value(format!(
+                "{threshold}: the stretch must be a multiple of the window ({}) and at most the \
+                 whole duration ({})",
+                show_duration(window),
+                show_duration(duration)
+            )));
+        }
+    }
+    Ok(thresholds)
 }
 
 fn clean_name(name: &str) -> String {
@@ -312,7 +348,9 @@ mod tests {
         seed = 9
         timeout = "2s"
         max_in_flight = 50
-        thresholds = ["p99<1s"]
+        thresholds = ["p99<1s", "p99<2s in every 5m"]
+        drift = { rss = "1MiB", p95 = "5ms/h" }
+        steps = { p95 = "10%" }
         expected_status = [200, "404-410"]
         headers = { Authorization = "Bearer x" }
     "#;
@@ -327,7 +365,9 @@ mod tests {
         let record = scenario.record(&[]);
         assert_eq!(record.expected_status, ["200", "404-410"]);
         assert_eq!(record.header_names, ["authorization"]);
-        assert_eq!(record.thresholds, ["p99<1s"]);
+        assert_eq!(record.thresholds, ["p99<1s", "p99<2s in every 5m"]);
+        assert_eq!(record.drift, ["p95_growth<5ms/h", "rss_growth<1MiB/h"]);
+        assert_eq!(record.steps, ["p95<10%"]);
     }
 
     #[test]
@@ -364,6 +404,15 @@ mod tests {
             ("target = \"https://x/\"", "https is not supported yet"),
             ("expected_status = [99]", "not an HTTP status"),
             ("thresholds = [\"p95\"]", "not a threshold"),
+            (
+                "thresholds = [\"p95<1s in every 45s\"]",
+                "multiple of the window (30s)",
+            ),
+            ("thresholds = [\"p95<1s in every 2h\"]", "whole duration"),
+            ("drift = { rss = \"1ms\" }", "not a limit such as 1MiB/h"),
+            ("drift = { cats = \"1\" }", "cats_growth"),
+            ("steps = { p95 = \"1%\" }", "at least 5%"),
+            ("steps = { p95 = \"10ms\" }", "not a step budget"),
             ("method = \"G T\"", "not an HTTP method"),
             ("headers = { \"a b\" = \"x\" }", "header"),
             ("qps = ", "is wrong"),

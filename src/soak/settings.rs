@@ -1,5 +1,6 @@
 //! What flags and a scenario file say, before anything is filled in or checked together.
 
+use super::findings::StepBudget;
 use super::threshold::Threshold;
 use super::units::{Rate, parse_duration};
 use crate::client::Target;
@@ -53,6 +54,12 @@ pub struct Settings {
     /// What must hold; default `p95<300ms` and `error_rate<1%`.
     #[serde(deserialize_with = "parsed_list")]
     pub thresholds: Option<Vec<Threshold>>,
+    /// How far figures may rise an hour in a long run, as `rss = "1MiB"`; default none.
+    #[serde(deserialize_with = "drift")]
+    pub drift: Option<Vec<Threshold>>,
+    /// How far figures may step up, as `p95 = "10%"`; default none.
+    #[serde(deserialize_with = "steps")]
+    pub steps: Option<Vec<StepBudget>>,
     /// Statuses that are not errors; default 200–299.
     #[serde(deserialize_with = "parsed_list")]
     pub expected_status: Option<Vec<StatusRange>>,
@@ -173,7 +180,7 @@ pub enum ScenarioError {
     Value(String),
 }
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "name",
     "target",
     "method",
@@ -190,6 +197,8 @@ const KEYS: [&str; 21] = [
     "timeout",
     "max_in_flight",
     "thresholds",
+    "drift",
+    "steps",
     "expected_status",
     "unit",
     "pid",
@@ -252,6 +261,8 @@ impl Settings {
             timeout: self.timeout.or(base.timeout),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             thresholds: self.thresholds.or(base.thresholds),
+            drift: self.drift.or(base.drift),
+            steps: self.steps.or(base.steps),
             expected_status: self.expected_status.or(base.expected_status),
             unit: self.unit.or(base.unit),
             pid: self.pid.or(base.pid),
@@ -317,6 +328,35 @@ where
     let items = Vec::<Scalar>::deserialize(deserializer)?;
     let parse = |item: &Scalar| item.to_string().parse().map_err(serde::de::Error::custom);
     items.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+/// A table of figures and budgets, each read as the text that `written` makes of them.
+fn budgets<'de, D, T>(
+    deserializer: D,
+    written: fn(&str, &str) -> String,
+) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let table = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let parse = |(figure, budget): (&String, &String)| {
+        written(figure, budget)
+            .parse()
+            .map_err(serde::de::Error::custom)
+    };
+    table.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+fn drift<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Threshold>>, D::Error> {
+    budgets(deserializer, |figure, budget| {
+        let an_hour = if budget.ends_with("/h") { "" } else { "/h" };
+        format!("{figure}_growth<{budget}{an_hour}")
+    })
+}
+
+fn steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<StepBudget>>, D::Error> {
+    budgets(deserializer, |figure, budget| format!("{figure}<{budget}"))
 }
 
 #[cfg(test)]

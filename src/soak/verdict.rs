@@ -3,14 +3,18 @@
 //! INVALID comes first: when the generator lagged, the cap shed, data is missing or the machine
 //! slept, neither a PASS nor a FAIL could be trusted.
 
+use super::figure::Figure;
+use super::findings::{self, Findings};
 use super::latency::{Series, value_at};
 use super::record::{
     CacheRecord, CoverageRecord, DriftRecord, GeneratorRecord, ThresholdRecord, Verdict,
     VerdictRecord,
 };
+use super::stats::drift::FROM_S;
 use super::tally::{ErrorKind, Tally, ratio};
-use super::threshold::Threshold;
+use super::threshold::{Scope, Threshold};
 use super::units::{float, milliseconds, seconds, show_count};
+use super::view::Whole;
 use std::time::Duration;
 
 /// p99 of lag that is never held against a run, in milliseconds.
@@ -24,8 +28,6 @@ const MISSING_SHARE: f64 = 0.01;
 /// Boot time ahead of monotonic time by more than this is a suspended machine. The two clocks are
 /// read microseconds apart.
 const SUSPENDED: Duration = Duration::from_millis(100);
-/// Drift is judged from this length on.
-const DRIFT_FROM_S: f64 = 30.0 * 60.0;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub struct Evidence<'a> {
     pub tally: &'a Tally,
     /// What must hold.
     pub thresholds: &'a [Threshold],
+    /// What its windows show.
+    pub findings: &'a Findings,
+    /// Step budgets that it was too short for, in words.
+    pub too_short: Vec<String>,
     /// The length of the plan, as shortened by an interrupt.
     pub measured_ns: u64,
     /// Windows in that plan.
@@ -72,15 +78,7 @@ pub struct Evidence<'a> {
 pub fn judge(evidence: &Evidence<'_>) -> VerdictRecord {
     let thresholds = threshold_records(evidence);
     let invalid = invalid_reasons(evidence);
-    let failed: Vec<String> = evidence
-        .thresholds
-        .iter()
-        .zip(&thresholds)
-        .filter(|(_, record)| !record.pass)
-        .map(|(threshold, record)| {
-            format!("{threshold} was crossed: {}", threshold.show(record.value))
-        })
-        .collect();
+    let failed = failed_reasons(evidence, &thresholds);
     let (verdict, reasons) = match (invalid.is_empty(), failed.is_empty()) {
         (false, _) => (Verdict::Invalid, invalid),
         (true, false) => (Verdict::Fail, failed),
@@ -89,17 +87,72 @@ pub fn judge(evidence: &Evidence<'_>) -> VerdictRecord {
     record(evidence, verdict, reasons, thresholds)
 }
 
+/// Thresholds that were crossed, then drifts and steps beyond their budgets, in words.
+fn failed_reasons(evidence: &Evidence<'_>, records: &[ThresholdRecord]) -> Vec<String> {
+    let crossed = evidence
+        .thresholds
+        .iter()
+        .zip(records)
+        .filter(|(_, record)| !record.pass)
+        .map(|(threshold, record)| {
+            let place = record
+                .at_s
+                .map_or_else(String::new, |at_s| format!(" from {at_s} s on"));
+            format!(
+                "{threshold} was crossed: {}{place}",
+                threshold.show(record.value)
+            )
+        });
+    let findings = evidence.findings;
+    let drifts = findings
+        .drift
+        .iter()
+        .filter(|drift| drift.status == "fail")
+        .map(|drift| format!("{} drifts: {}", drift.series, drift.reason));
+    let steps = findings.steps.iter().filter(|step| !step.pass).map(|step| {
+        let (percent, allowed) = (step.change * 100.0, step.budget.unwrap_or(0.0) * 100.0);
+        format!(
+            "{} stepped up by {percent:.1} % at {:.0} s ({allowed} % is allowed)",
+            step.series, step.at_s
+        )
+    });
+    crossed.chain(drifts).chain(steps).collect()
+}
+
 fn threshold_records(evidence: &Evidence<'_>) -> Vec<ThresholdRecord> {
+    let whole = Whole {
+        tally: evidence.tally,
+        measured_ns: evidence.measured_ns,
+    };
+    let findings = evidence.findings;
+    let worst = findings
+        .worst
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(None));
     evidence
         .thresholds
         .iter()
-        .map(|threshold| {
-            let value = threshold.value(evidence.tally, evidence.measured_ns);
+        .zip(worst)
+        .map(|(threshold, worst)| {
+            let drift = threshold
+                .budget()
+                .and_then(|(figure, _)| findings.drift_of(figure));
+            let value = match (threshold.scope(), drift) {
+                (_, Some(drift)) => drift.slope_per_h,
+                (Scope::Run, None) => threshold.value(&whole),
+                (_, None) => worst.and_then(|worst| worst.value),
+            };
             ThresholdRecord {
-                expr: threshold.to_string(),
-                scope: "run".to_owned(),
+                expr: threshold.expr().to_owned(),
+                scope: threshold.scope().to_string(),
                 value,
-                pass: threshold.holds(value),
+                pass: match drift {
+                    Some(drift) => drift.status == "pass",
+                    None => threshold.holds(value),
+                },
+                at_s: worst.map(|worst| worst.at_s),
+                until_s: worst.map(|worst| worst.until_s),
             }
         })
         .collect()
@@ -168,6 +221,50 @@ fn invalid_reasons(evidence: &Evidence<'_>) -> Vec<String> {
             evidence.suspended.as_secs_f64()
         ));
     }
+    reasons.extend(starved_reason(evidence, lag_limit_ms));
+    reasons.extend(unjudged_reasons(evidence));
+    reasons
+}
+
+/// p99 of the whole run does not show that the generator stood still for a part of it. A window
+/// half of whose requests went out too late counts as one that is missing.
+fn starved_reason(evidence: &Evidence<'_>, lag_limit_ms: f64) -> Option<String> {
+    let lags_ms = &evidence.findings.lag_p50_ms;
+    let starved = lags_ms
+        .iter()
+        .filter(|lag_ms| **lag_ms > lag_limit_ms)
+        .count() as u64;
+    (float(starved) > MISSING_SHARE * float(evidence.windows_planned)).then(|| {
+        format!(
+            "the generator was starved in {starved} of {} windows: half of their requests went \
+             out more than {lag_limit_ms:.1} ms late (1 % is allowed)",
+            evidence.windows_planned
+        )
+    })
+}
+
+/// What was asked and cannot be answered: the run is too short, or data is missing.
+fn unjudged_reasons(evidence: &Evidence<'_>) -> Vec<String> {
+    let findings = evidence.findings;
+    let thresholds = evidence.thresholds.iter().zip(&findings.worst);
+    let unjudged = thresholds.filter_map(|(threshold, worst)| {
+        findings::cannot_be_judged(threshold, worst.as_ref(), findings)
+    });
+    // A budget of growth in a short run is "not applicable"; without data it is a defect.
+    let missing = findings
+        .drift
+        .iter()
+        .filter(|drift| drift.budget_per_h.is_some() && drift.status == "insufficient")
+        .map(|drift| {
+            format!(
+                "the drift of {} cannot be judged: {}",
+                drift.series, drift.reason
+            )
+        });
+    let mut reasons: Vec<String> = unjudged.chain(missing).collect();
+    if evidence.end == End::Planned {
+        reasons.extend(evidence.too_short.iter().cloned());
+    }
     reasons
 }
 
@@ -200,8 +297,8 @@ fn record(
         error_rate: tally.counts.error_rate(),
         throughput_per_s: per_second(float(tally.counts.ok)),
         thresholds,
-        drift: vec![drift(measured_s)],
-        steps: Vec::new(),
+        drift: drift_records(evidence.findings, measured_s),
+        steps: evidence.findings.steps.clone(),
         cache: CacheRecord {
             query_count: evidence.query_count,
             unique: evidence.unique,
@@ -223,139 +320,23 @@ fn record(
     }
 }
 
-fn drift(measured_s: f64) -> DriftRecord {
-    let (status, reason) = if measured_s < DRIFT_FROM_S {
+/// Every drift test; of a run in which nothing was followed, why.
+fn drift_records(findings: &Findings, measured_s: f64) -> Vec<DriftRecord> {
+    if !findings.drift.is_empty() {
+        return findings.drift.clone();
+    }
+    let (status, reason) = if measured_s < FROM_S {
         ("not applicable", "the run is shorter than 30 minutes")
     } else {
-        ("not judged", "the scenario sets no drift budget")
+        ("insufficient", "no window has a figure that is followed")
     };
-    DriftRecord {
-        series: "response".to_owned(),
+    vec![DriftRecord {
+        series: Figure::P95.as_str().to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-    }
+        ..DriftRecord::default()
+    }]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::soak::tally::{Outcome, Times};
-
-    const MS: u64 = 1_000_000;
-
-    fn tally(ok: u64, failed: u64, lag_ms: u64) -> Tally {
-        let mut tally = Tally::default();
-        for index in 0..ok + failed {
-            tally.due();
-            tally.sent(lag_ms * MS);
-            let times = Times {
-                age_ns: 5 * MS,
-                service_ns: 5 * MS,
-                timeout_ns: 10_000 * MS,
-            };
-            let outcome = if index < ok {
-                Outcome::Ok {
-                    cached: Some(index % 2 == 0),
-                }
-            } else {
-                Outcome::Error(ErrorKind::Status5xx, "status 503".into())
-            };
-            tally.ended(times, outcome);
-        }
-        tally
-    }
-
-    fn thresholds() -> Vec<Threshold> {
-        ["p95<300ms", "error_rate<1%"]
-            .map(|text| text.parse().unwrap())
-            .to_vec()
-    }
-
-    fn evidence<'a>(tally: &'a Tally, thresholds: &'a [Threshold]) -> Evidence<'a> {
-        Evidence {
-            tally,
-            thresholds,
-            measured_ns: 10_000 * MS,
-            windows_planned: 10,
-            windows_recorded: 10,
-            max_in_flight: 10_000,
-            end: End::Planned,
-            suspended: Duration::ZERO,
-            wall_step_ms: 0,
-            generator_cpu_s: 0.1,
-            query_count: 60,
-            unique: false,
-        }
-    }
-
-    #[test]
-    fn passes_and_fails_by_the_thresholds() {
-        let limits = thresholds();
-        let good = judge(&evidence(&tally(1_000, 0, 0), &limits));
-        assert_eq!((good.verdict, good.reasons.len()), (Verdict::Pass, 0));
-        assert_eq!(good.cache.hit_rate, Some(0.5));
-        assert!((good.throughput_per_s - 100.0).abs() < 1e-9);
-        assert_eq!(good.drift[0].status, "not applicable");
-        let bad = judge(&evidence(&tally(940, 60, 0), &limits));
-        assert_eq!(bad.verdict, Verdict::Fail);
-        assert_eq!(
-            bad.reasons,
-            [
-                "p95<300ms was crossed: 10.00 s",
-                "error_rate<1% was crossed: 6.00 %"
-            ]
-        );
-    }
-
-    #[test]
-    fn lag_is_held_against_the_tightest_threshold() {
-        let limits = thresholds();
-        assert_eq!(
-            judge(&evidence(&tally(100, 0, 29), &limits)).verdict,
-            Verdict::Pass
-        );
-        let lagging = tally(100, 0, 31);
-        let verdict = judge(&evidence(&lagging, &limits));
-        assert_eq!(verdict.verdict, Verdict::Invalid);
-        assert!(
-            verdict.reasons[0].contains("bottleneck"),
-            "{:?}",
-            verdict.reasons
-        );
-        let only_errors = ["error_rate<1%".parse().unwrap()];
-        assert_eq!(
-            judge(&evidence(&tally(100, 0, 6), &only_errors)).verdict,
-            Verdict::Invalid
-        );
-    }
-
-    #[test]
-    fn what_is_missing_or_shed_or_slept_is_invalid() {
-        let limits = thresholds();
-        let sound = tally(1_000, 0, 0);
-        let invalid = |change: &dyn Fn(&mut Evidence<'_>)| {
-            let mut evidence = evidence(&sound, &limits);
-            change(&mut evidence);
-            judge(&evidence).verdict == Verdict::Invalid
-        };
-        assert!(!invalid(&|_| ()));
-        assert!(invalid(&|e| e.windows_recorded = 9));
-        assert!(!invalid(
-            &|e| (e.windows_planned, e.windows_recorded) = (1_000, 990)
-        ));
-        assert!(invalid(&|e| e.suspended = Duration::from_secs(2)));
-        assert!(!invalid(&|e| e.wall_step_ms = 3_600_000));
-        assert!(invalid(&|e| e.end = End::Aborted("SIGTERM")));
-        assert!(!invalid(&|e| e.end = End::Stopped));
-        let mut shed = tally(998, 0, 0);
-        for _ in 0..2 {
-            shed.due();
-            shed.shed(10_000 * MS);
-        }
-        assert_eq!(judge(&evidence(&shed, &limits)).verdict, Verdict::Invalid);
-        assert_eq!(
-            judge(&evidence(&Tally::default(), &limits)).verdict,
-            Verdict::Invalid
-        );
-    }
-}
+mod tests;

@@ -4,25 +4,13 @@
     reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
 )]
 
-use crate::soak_bench::{Bench, p95_ms};
+use crate::soak_bench::{Bench, p95_ms, within_attempts};
 use crate::soak_target::{Behaviour, TestTarget};
 use alfred::soak::run_folder;
 use serde_json::Value;
 use std::time::Duration;
 
 const FIVE_MS: Duration = Duration::from_millis(5);
-
-/// Timing tests share the machine with whatever else runs: a few attempts, all shown.
-fn within_attempts(limit: u32, mut attempt: impl FnMut(u32) -> Result<(), String>) {
-    let mut problems = Vec::new();
-    for number in 0..limit {
-        match attempt(number) {
-            Ok(()) => return,
-            Err(problem) => problems.push(problem),
-        }
-    }
-    panic!("{}", problems.join("\n---\n"));
-}
 
 /// 100/s for 30 s are 3,000 due requests. The freeze of 5 s catches 500, due 10 ms apart, which
 /// wait 5 s, 4.99 s, … down to 0; the 2,850th smallest has 150 above it, so p95 is 5 s less 1.5 s.

@@ -4,7 +4,7 @@
     reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
 )]
 
-use crate::soak_bench::{Bench, Ran, assert_folder_agrees};
+use crate::soak_bench::{Bench, Ran, assert_folder_agrees, within_attempts};
 use crate::soak_target::{Behaviour, TestTarget};
 use alfred::soak::latency::{Series, value_at};
 use alfred::soak::run_folder;
@@ -188,4 +188,123 @@ fn a_run_that_was_killed_is_reported_as_unfinished() {
             .contains("1 of 2 windows are missing"),
         "{told}"
     );
+}
+
+/// Two seconds a batch: ten windows of 200 ms, six batches of each run.
+#[test]
+fn a_slower_run_beside_its_baseline_is_told_with_its_ratio() {
+    let bench = Bench::new();
+    let [fast, slow] = [20, 30].map(|ms| {
+        TestTarget::start(Behaviour::Steady {
+            delay: Duration::from_millis(ms),
+        })
+    });
+    let flags = "--qps 100 --duration 12s --window 200ms";
+    let (base, same, run) = std::thread::scope(|threads| {
+        let run = |name, url: String| {
+            let bench = &bench;
+            threads.spawn(move || bench.soak(name, &url, flags))
+        };
+        let started = [
+            run("base", fast.url()),
+            run("same", fast.url()),
+            run("run", slow.url()),
+        ];
+        let [base, same, run] = started.map(|thread| thread.join().unwrap());
+        (base, same, run)
+    });
+    assert!(
+        [&base, &same, &run]
+            .iter()
+            .all(|ran| ran.count("ok") == 1_200)
+    );
+    let output = |arguments: &[&str]| bench.command(arguments).output().unwrap();
+    let json = output(&["report", "run", "--baseline", "base", "--json"]);
+    let told: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let comparison = &told["comparison"];
+    assert_eq!(comparison["batches"], serde_json::json!([6, 6]));
+    let p50 = &comparison["metrics"][0];
+    let ratio = p50["ratio"].as_f64().unwrap();
+    assert_eq!(p50["result"], "higher", "{comparison:#}");
+    assert!((1.3..1.6).contains(&ratio), "{ratio}");
+    assert!(p50["lower"].as_f64().unwrap() < ratio && ratio < p50["upper"].as_f64().unwrap());
+    let rss = &comparison["metrics"][4];
+    assert_eq!(rss["result"], "cannot be compared");
+    assert!(
+        comparison["notes"].to_string().contains("target"),
+        "{comparison:#}"
+    );
+
+    let text = output(&["report", "same", "--baseline", "base"]).stdout;
+    let text = String::from_utf8(text).unwrap();
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with("compared with"));
+    assert!(lines.any(|line| line.starts_with("throughput")), "{text}");
+    let told = lines.next().unwrap().trim_start();
+    assert!(
+        told.starts_with("no difference seen that this much data can show"),
+        "{text}"
+    );
+    let refused = output(&["report", "same", "--baseline", "base", "--format", "csv"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+/// The whole run passes: two seconds of twelve do not move its median. They do in the stretches of
+/// one second around them.
+#[test]
+fn a_stretch_that_is_too_slow_fails_a_run_that_passes_as_a_whole() {
+    let bench = Bench::new();
+    within_attempts(3, |number| {
+        let target = TestTarget::start(Behaviour::Freeze {
+            delay: FIVE_MS,
+            from: Duration::from_secs(4),
+            length: Duration::from_secs(2),
+        });
+        let name = format!("stretch{number}");
+        let run = bench.path(&name);
+        let url = target.url();
+        let flags = "--qps 50 --duration 12s --window 500ms --queries queries.txt";
+        let mut arguments = vec!["soak", "--target", &url, "--out", run.to_str().unwrap()];
+        arguments.extend(flags.split(' '));
+        for threshold in [
+            "p50<900ms",
+            "p50<900ms in every 1s",
+            "p50<900ms in last quarter",
+        ] {
+            arguments.extend(["--threshold", threshold]);
+        }
+        let ran = Ran::of(&bench.command(&arguments).output().unwrap(), run.clone());
+        if (ran.code, ran.last_line()) != (99, "FAIL") {
+            return Err(format!("{}{}", ran.stdout, ran.stderr));
+        }
+        let verdict = ran.verdict();
+        let told: Vec<(&str, bool)> = verdict["thresholds"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                (
+                    one["scope"].as_str().unwrap(),
+                    one["pass"].as_bool().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [("run", true), ("every 1s", false), ("last quarter", true)]
+        );
+        let at_s = verdict["thresholds"][1]["at_s"].as_f64().unwrap();
+        assert!((3.0..6.0).contains(&at_s), "{verdict:#}");
+        assert!(
+            ran.stdout.contains("✗ p50<900ms in every 1s"),
+            "{}",
+            ran.stdout
+        );
+        let again = ["report", &name, "--format", "junit"];
+        let xml = bench.command(&again).output().unwrap().stdout;
+        let xml = String::from_utf8(xml).unwrap();
+        assert!(xml.contains("p50&lt;900ms in every 1s"), "{xml}");
+        Ok(())
+    });
 }

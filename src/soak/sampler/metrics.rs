@@ -1,6 +1,8 @@
 //! Chosen series of the target's `/metrics`, in Prometheus' text format 0.0.4.
 
+use super::record::UnitSample;
 use crate::client::{Limits, Outgoing, Target, request_blocking};
+use crate::soak::stats::numbers::whole;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,6 +34,15 @@ pub(super) fn fetch(target: &Target, chosen: &[String]) -> Result<BTreeMap<Strin
         return Err(format!("{target}: status {}", response.status.as_u16()));
     }
     Ok(parse(&String::from_utf8_lossy(&response.body), chosen))
+}
+
+/// What /proc did not show of a single process and its own metrics do: descriptors, which another
+/// user or user namespace may not count.
+pub(super) fn fill_in(unit: &mut UnitSample, metrics: &BTreeMap<String, f64>) {
+    if unit.descriptors.is_none() && unit.processes == Some(1) {
+        let counted = metrics.get("process_open_fds");
+        unit.descriptors = counted.map(|count| whole(*count) as u64);
+    }
 }
 
 fn parse(text: &str, chosen: &[String]) -> BTreeMap<String, f64> {
@@ -111,6 +122,23 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value))
                 .into()
         );
+    }
+
+    #[test]
+    fn descriptors_of_one_process_are_taken_from_its_metrics() {
+        let metrics = BTreeMap::from([("process_open_fds".to_owned(), 12.0)]);
+        let of = |processes, descriptors| {
+            let mut unit = UnitSample {
+                processes: Some(processes),
+                descriptors,
+                ..UnitSample::default()
+            };
+            fill_in(&mut unit, &metrics);
+            unit.descriptors
+        };
+        assert_eq!(of(1, None), Some(12));
+        assert_eq!(of(1, Some(7)), Some(7));
+        assert_eq!(of(2, None), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::journal::Journal;
 use super::machine::{HostReading, since};
+use super::metrics;
 use super::process::{ProcessReading, family};
 use super::record::UnitSample;
 use super::unit::{GroupReading, Groups, UnitState, processes};
@@ -95,6 +96,9 @@ impl Reader {
         sample.unit = self.sample_unit(ask);
         if ask {
             sample.metrics = self.sample_metrics();
+            if let Some(unit) = &mut sample.unit {
+                metrics::fill_in(unit, &sample.metrics);
+            }
         }
         (sample, std::mem::take(&mut self.events))
     }
@@ -137,7 +141,7 @@ impl Reader {
         let Some(target) = self.sampling.metrics.clone() else {
             return std::collections::BTreeMap::new();
         };
-        let fetched = super::metrics::fetch(&target, &self.sampling.metrics_series);
+        let fetched = metrics::fetch(&target, &self.sampling.metrics_series);
         let metrics = self.heard(Source::Metrics, fetched);
         metrics.unwrap_or_default()
     }
