@@ -121,8 +121,11 @@ def drop_in(machine, name, text, unit="alfred.service", restart=True):
 
 def journal(machine, since, words=""):
     """The journal since a cursor as a list of objects; `words` are more of journalctl's."""
-    text = machine.out(f"journalctl --no-pager -o json --after-cursor='{since}' {words}")
-    return [json.loads(line) for line in text.splitlines()]
+    # Not --after-cursor: before systemd 255 it leaves out the first line that matches, too
+    # (systemd#30288).
+    text = machine.out(f"journalctl --no-pager -o json --cursor='{since}' {words}")
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line for line in lines if line["__CURSOR"] != since]
 
 
 def cursor(machine):

@@ -44,7 +44,7 @@ impl Journal {
             MAX_BYTES,
         )
         .map_err(|error| format!("the journal: {error}"))?;
-        let (_, cursor) = count(&said);
+        let (_, cursor) = count(&said, None);
         let cursor = cursor.ok_or("the journal cannot be read, or is empty")?;
         Ok(Self {
             unit: unit.to_owned(),
@@ -54,10 +54,10 @@ impl Journal {
 
     /// What was logged since the call before.
     pub(super) fn count(&mut self) -> Result<Logged, String> {
-        let (unit, after) = (
-            format!("--unit={}", self.unit),
-            format!("--after-cursor={}", self.cursor),
-        );
+        let unit = format!("--unit={}", self.unit);
+        // Not --after-cursor: before systemd 255 it leaves out the first line that matches, too
+        // (systemd#30288).
+        let from = format!("--cursor={}", self.cursor);
         let lines = format!("--lines={MAX_LINES}");
         let arguments = [
             "--quiet",
@@ -66,7 +66,7 @@ impl Journal {
             "--priority=warning",
             &lines,
             &unit,
-            &after,
+            &from,
         ];
         let said = ask("journalctl", &arguments, PATIENCE, MAX_BYTES).or_else(|error| {
             match error.kind() {
@@ -75,7 +75,7 @@ impl Journal {
                 _ => Err(format!("the journal: {error}")),
             }
         })?;
-        let (logged, cursor) = count(&said);
+        let (logged, cursor) = count(&said, Some(&self.cursor));
         if let Some(cursor) = cursor {
             self.cursor = cursor;
         }
@@ -103,13 +103,16 @@ struct Line {
     cursor: String,
 }
 
-/// The lines by priority, and the cursor of the last.
-fn count(said: &str) -> (Logged, Option<String>) {
+/// The lines by priority, but for the one at `counted`, and the cursor of the last.
+fn count(said: &str, counted: Option<&str>) -> (Logged, Option<String>) {
     let (mut logged, mut cursor) = (Logged::default(), None);
     for line in said.lines() {
         let Ok(line) = serde_json::from_str::<Line>(line) else {
             continue;
         };
+        if Some(line.cursor.as_str()) == counted {
+            continue;
+        }
         match line
             .priority
             .and_then(|priority| priority.parse::<u8>().ok())
@@ -135,7 +138,8 @@ mod tests {
             errors: 1,
             warnings: 1,
         };
-        assert_eq!(count(said), (expected, Some("c".to_owned())));
-        assert_eq!(count(""), (Logged::default(), None));
+        assert_eq!(count(said, None), (expected, Some("c".to_owned())));
+        assert_eq!(count(said, Some("c")), (expected, Some("b".to_owned())));
+        assert_eq!(count("", Some("c")), (Logged::default(), None));
     }
 }
