@@ -7,7 +7,7 @@
 //! 2. [`http`], [`ingest`], [`soak`], [`report`]: the ways in.
 //! 3. [`search`]: the one use case.
 //! 4. [`embed`], [`provider`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
-//! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`]: words, settings and leaves.
+//! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`], [`tls`]: words, settings and leaves.
 
 pub mod answering;
 pub mod chunking;
@@ -32,4 +32,5 @@ pub mod soak;
 pub mod store;
 pub mod telemetry;
 pub mod terms;
+pub mod tls;
 pub mod transfer;

@@ -17,6 +17,7 @@ pub mod runs;
 mod serve;
 pub mod soak;
 mod soak_notice;
+mod soak_request;
 mod soak_resume;
 mod status;
 pub mod store;

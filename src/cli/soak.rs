@@ -1,6 +1,7 @@
 //! `alfred soak`: load on a schedule, and a verdict.
 
 use super::soak_notice::Noticed;
+use super::soak_request::RequestArgs;
 use super::{Context, Outcome, soak_resume};
 use crate::client::Target;
 use crate::clock::SystemClock;
@@ -10,12 +11,12 @@ use crate::soak::causes;
 use crate::soak::queries::QueriesError;
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::scenario::Scenario;
-use crate::soak::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
+use crate::soak::settings::{ArrivalKind, ScenarioError, Settings};
+use crate::soak::stage::Stage;
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{Rate, parse_duration, parse_duration_or_seconds};
 use crate::soak::{FinishedRun, Place, SoakError, run_folder};
 use crate::telemetry::{events, logging};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,15 +55,23 @@ pub struct SoakArgs {
     /// Scenario file; flags win over what it says
     #[arg(value_name = "SCENARIO.toml")]
     pub scenario: Option<PathBuf>,
-    /// Where requests go: http://HOST:PORT/PATH or unix:/SOCKET:/PATH
-    #[arg(long, value_name = "URL", env = "TARGET_URL")]
-    pub target: Option<Target>,
-    /// File of queries, one a line, used in turn; blank lines are skipped
-    #[arg(long, value_name = "FILE", env = "QUERY_FILE")]
-    pub queries: Option<PathBuf>,
+    /// What is asked, and what is held against the answers.
+    #[command(flatten)]
+    pub request: RequestArgs,
     /// Requests a second, as 10 or 0.5
     #[arg(long, value_name = "RATE", env = "QPS")]
     pub qps: Option<Rate>,
+    /// A ramp: within this time the rate changes evenly to this one, from --qps (else 0) on;
+    /// repeatable, as --stage 1m:50 --stage 10m:50 --stage 1m:0
+    #[arg(
+        long = "stage",
+        value_name = "DURATION:RATE",
+        conflicts_with = "duration"
+    )]
+    pub stages: Vec<Stage>,
+    /// End after so many requests
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
     /// How long to measure, as 60s, 10m or 2h; a bare number is seconds
     #[arg(long, env = "DURATION", value_parser = parse_duration_or_seconds)]
     pub duration: Option<Duration>,
@@ -75,12 +84,9 @@ pub struct SoakArgs {
     /// How arrivals are spread [default: uniform]
     #[arg(long)]
     pub arrivals: Option<ArrivalKind>,
-    /// Seed of Poisson arrivals [default: 1]
+    /// Seed of Poisson arrivals and of shuffling [default: 1]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Request timeout, from send [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
     /// With so many in flight, a due request is shed [default: 10000]
     #[arg(long, value_name = "COUNT")]
     pub max_in_flight: Option<usize>,
@@ -89,22 +95,6 @@ pub struct SoakArgs {
     /// [default: p95<300ms and error_rate<1%]
     #[arg(long = "threshold", value_name = "EXPR")]
     pub thresholds: Vec<Threshold>,
-    /// Statuses that are no errors, as 200-299 or 404; repeatable [default: 200-299]
-    #[arg(long = "expect-status", value_name = "STATUS")]
-    pub expected_status: Vec<StatusRange>,
-    /// Header to send, as 'Authorization: Bearer …'; repeatable
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
-    pub headers: Vec<(String, String)>,
-    /// Method [default: POST]
-    #[arg(long)]
-    pub method: Option<String>,
-    /// Body, {{query}} standing for the query with JSON escapes
-    /// [default: {"query": "{{query}}", "top_k": 3}]
-    #[arg(long, value_name = "TEMPLATE")]
-    pub body: Option<String>,
-    /// Make every query different, so that no cache answers
-    #[arg(long)]
-    pub unique: bool,
     /// Name of the scenario [default: the file's, else soak]
     #[arg(long)]
     pub name: Option<String>,
@@ -131,13 +121,6 @@ pub struct SoakArgs {
     pub out: Option<PathBuf>,
 }
 
-fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or_else(|| format!("{text:?} is not NAME: VALUE"))?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
-}
-
 impl SoakArgs {
     /// What flags and, where they are silent, the scenario file say.
     pub(super) fn given(&self) -> Result<Settings, ScenarioError> {
@@ -149,33 +132,22 @@ impl SoakArgs {
     }
 
     fn settings(&self) -> Settings {
-        let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
         Settings {
             name: self.name.clone(),
-            target: self.target.clone(),
-            method: self.method.clone(),
-            headers: (!headers.is_empty()).then_some(headers),
-            body: self.body.clone(),
-            queries: self.queries.clone(),
-            unique: self.unique.then_some(true),
             qps: self.qps,
+            stages: (!self.stages.is_empty()).then(|| self.stages.clone()),
+            count: self.count,
             duration: self.duration,
             window: self.window,
             warmup: self.warmup,
             arrivals: self.arrivals,
             seed: self.seed,
-            timeout: self.timeout,
             max_in_flight: self.max_in_flight,
             thresholds: (!self.thresholds.is_empty()).then(|| self.thresholds.clone()),
-            drift: None,
-            steps: None,
-            expected_status: (!self.expected_status.is_empty())
-                .then(|| self.expected_status.clone()),
             unit: self.unit.clone(),
             pid: self.pid,
             metrics: self.metrics.clone(),
-            metrics_series: None,
-            file: None,
+            ..self.request.settings()
         }
     }
 }
@@ -304,15 +276,16 @@ fn soak_failure(error: SoakError, plan: &Plan) -> Failure {
         SoakError::Queries(queries) => {
             let is_absent = matches!(&queries, QueriesError::Read { .. });
             let hint = if is_absent {
-                "name another file of one query a line with --queries FILE; the source tree has \
+                "name another file of queries with --queries FILE; the source tree has \
                  perf/queryset.txt"
             } else {
-                "name a text file of one query a line with --queries FILE"
+                "name a file of queries with --queries FILE: lines of text, lines of JSON (.jsonl), or CSV (.csv)"
             };
             Failure::usage("cannot start a soak")
                 .because(queries)
                 .hint(hint)
         }
+        SoakError::Path(path) => Failure::usage("cannot start a soak").because(path),
         SoakError::RunLog(_) => {
             let hint = match plan {
                 Plan::New {

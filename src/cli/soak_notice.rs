@@ -29,7 +29,7 @@ impl Noticed {
 impl Watch for Noticed {
     fn started(&mut self, folder: &Path, run: &RunRecord) {
         self.view.started(folder, run);
-        let status = format!("{}: {} at {}/s", run.name, run.target, run.scenario.qps);
+        let status = format!("{}: {} at {}", run.name, run.target, run.scenario.load());
         self.notifier.ready(&status);
     }
 

@@ -1,6 +1,6 @@
 //! One request from plain, synchronous code.
 
-use super::{BodyLimits, ClientError, Connection, Sent, Target};
+use super::{BodyLimits, ClientError, Connector, Sent, Target, Trust};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
@@ -78,7 +78,8 @@ async fn request(
         max_bytes: limits.max_response_bytes,
         keep_bytes: limits.max_response_bytes,
     };
-    let mut connection = Connection::open(&target.endpoint).await?;
+    let connector = Connector::new(target.endpoint.clone(), &Trust::System)?;
+    let mut connection = connector.open().await?;
     match connection.exchange(request, body_limits).await? {
         Sent::Answered(reply) => Ok(Response {
             status: reply.status,

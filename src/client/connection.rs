@@ -1,6 +1,6 @@
 //! One keep-alive connection, one request at a time.
 
-use super::{ClientError, Endpoint};
+use super::ClientError;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
 /// Longest header section of an answer, in bytes.
 const MAX_HEADER_BYTES: usize = 256 * 1024;
@@ -51,29 +50,7 @@ pub enum Sent {
 }
 
 impl Connection {
-    /// Opens a connection; needs a tokio runtime.
-    ///
-    /// # Errors
-    /// [`ClientError::Connect`] or [`ClientError::Local`].
-    pub async fn open(endpoint: &Endpoint) -> Result<Self, ClientError> {
-        match endpoint {
-            Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port))
-                    .await
-                    .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-                    .map_err(|source| ClientError::connect(endpoint, source))?;
-                Self::over(stream).await
-            }
-            Endpoint::Unix(path) => {
-                let stream = UnixStream::connect(path)
-                    .await
-                    .map_err(|source| ClientError::connect(endpoint, source))?;
-                Self::over(stream).await
-            }
-        }
-    }
-
-    async fn over<S>(stream: S) -> Result<Self, ClientError>
+    pub(super) async fn over<S>(stream: S) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

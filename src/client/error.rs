@@ -23,6 +23,14 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// A connection, and no TLS over it: an unknown authority, a wrong name, no TLS at all.
+    #[error("cannot speak TLS with {endpoint}: {problem}")]
+    Tls {
+        /// Where to.
+        endpoint: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// This machine ran out of descriptors or ports: the client is the bottleneck, not the server.
     #[error("cannot open another connection from this machine")]
     Local {

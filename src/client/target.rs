@@ -1,4 +1,5 @@
-//! Addresses as people write them: `http://host:port/path` and `unix:/socket:/path`.
+//! Addresses as people write them: `http://host:port/path`, `https://host:port/path` and
+//! `unix:/socket:/path`.
 
 use super::ClientError;
 use std::fmt;
@@ -11,6 +12,13 @@ pub enum Endpoint {
     /// `http://host[:port]`, port 80 when none is said.
     Tcp {
         /// A name or an address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `https://host[:port]`, port 443 when none is said.
+    Tls {
+        /// A name or an address, without brackets; the certificate has to be for it.
         host: String,
         /// The port.
         port: u16,
@@ -42,8 +50,10 @@ impl Endpoint {
     #[must_use]
     pub fn authority(&self) -> String {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Tcp { host, port } | Self::Tls { host, port } if host.contains(':') => {
+                format!("[{host}]:{port}")
+            }
+            Self::Tcp { host, port } | Self::Tls { host, port } => format!("{host}:{port}"),
             Self::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -53,6 +63,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { .. } => write!(formatter, "http://{}", self.authority()),
+            Self::Tls { .. } => write!(formatter, "https://{}", self.authority()),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }
     }
@@ -62,7 +73,9 @@ impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.endpoint {
             Endpoint::Unix(_) => write!(formatter, "{}:{}", self.endpoint, self.path),
-            Endpoint::Tcp { .. } => write!(formatter, "{}{}", self.endpoint, self.path),
+            Endpoint::Tcp { .. } | Endpoint::Tls { .. } => {
+                write!(formatter, "{}{}", self.endpoint, self.path)
+            }
         }
     }
 }
@@ -88,15 +101,15 @@ impl FromStr for Target {
             return unix(text, rest);
         }
         if text.starts_with("https://") {
-            return Err(refuse(
-                text,
-                "https is not supported yet; use http:// or unix:",
-            ));
+            return http(text, 443, |host, port| Endpoint::Tls { host, port });
         }
-        if !text.starts_with("http://") {
-            return Err(refuse(text, "it must begin with http:// or unix:/"));
+        if text.starts_with("http://") {
+            return http(text, 80, |host, port| Endpoint::Tcp { host, port });
         }
-        http(text)
+        Err(refuse(
+            text,
+            "it must begin with http://, https:// or unix:/",
+        ))
     }
 }
 
@@ -115,7 +128,11 @@ fn unix(text: &str, rest: &str) -> Result<Target, ClientError> {
     Ok(Endpoint::Unix(PathBuf::from(socket)).at(path))
 }
 
-fn http(text: &str) -> Result<Target, ClientError> {
+fn http(
+    text: &str,
+    default_port: u16,
+    endpoint: fn(String, u16) -> Endpoint,
+) -> Result<Target, ClientError> {
     let without_fragment = text.split('#').next().unwrap_or(text);
     let uri: http::Uri = without_fragment
         .parse()
@@ -139,11 +156,11 @@ fn http(text: &str) -> Result<Target, ClientError> {
             .ok()
             .filter(|port| *port != 0)
             .ok_or_else(|| refuse(text, "the port must be 1 to 65535"))?,
-        _ => 80,
+        _ => default_port,
     };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     check_path(text, path)?;
-    Ok(Endpoint::Tcp { host, port }.at(path))
+    Ok(endpoint(host, port).at(path))
 }
 
 fn check_path(text: &str, path: &str) -> Result<(), ClientError> {
@@ -177,6 +194,15 @@ mod tests {
             "http://example.org:80/"
         );
         assert_eq!(target("http://[::1]:9/x").to_string(), "http://[::1]:9/x");
+        assert_eq!(
+            target("https://example.org/a").to_string(),
+            "https://example.org:443/a"
+        );
+        assert_eq!(target("https://[::1]:9/x").endpoint.authority(), "[::1]:9");
+        assert_eq!(
+            target("http://x/{{query}}?q={{query}}").path,
+            "/{{query}}?q={{query}}"
+        );
         let unix = target("unix:/run/alfred/alfred.sock:/v1/query");
         assert_eq!(
             unix.endpoint,
@@ -192,7 +218,6 @@ mod tests {
     #[test]
     fn refuses_with_the_reason() {
         for (text, reason) in [
-            ("https://x/", "https is not supported yet"),
             ("localhost:8080", "must begin with"),
             ("http://", "is not a usable address"),
             ("http://x:99999/", "is not a usable address"),

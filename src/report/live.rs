@@ -73,10 +73,10 @@ impl Watch for Screen {
     fn started(&mut self, folder: &Path, run: &RunRecord) {
         self.window_s = run.scenario.window_s;
         self.heading = format!(
-            "{}  {}  {}/s  {}",
+            "{}  {}  {}  {}",
             self.palette.strong.apply_to(&run.name),
             run.target,
-            run.scenario.qps,
+            run.scenario.load(),
             self.palette.quiet.apply_to(folder.display()),
         );
     }
@@ -197,9 +197,9 @@ impl Screen {
 impl Watch for Lines {
     fn started(&mut self, folder: &Path, run: &RunRecord) {
         let line = format!(
-            "soak {} at {}/s, recorded in {}",
+            "soak {} at {}, recorded in {}",
             run.target,
-            run.scenario.qps,
+            run.scenario.load(),
             folder.display()
         );
         self.say(&line);

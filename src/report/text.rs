@@ -98,10 +98,10 @@ fn heading(text: &mut String, run: &RecordedRun, palette: &Palette, own_verdict:
     let seconds = |s: f64| show_duration(Duration::try_from_secs_f64(s).unwrap_or_default());
     let _ = write!(
         text,
-        "{}  {}  {}/s for {}, {}",
+        "{}  {}  {} for {}, {}",
         palette.strong.apply_to(&run.run.name),
         run.run.target,
-        scenario.qps,
+        scenario.load(),
         seconds(scenario.duration_s),
         scenario.arrivals
     );

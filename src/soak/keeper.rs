@@ -85,10 +85,12 @@ impl<'a> Keeper<'a> {
         past: Past,
     ) -> Self {
         let time_line = TimeLine {
-            measured_from_ns: begin.origin_ns + signed(nanoseconds(scenario.warmup)),
-            from_ns: begin.from_ns.saturating_sub(nanoseconds(scenario.warmup)),
+            measured_from_ns: begin.origin_ns + signed(nanoseconds(scenario.load.warmup)),
+            from_ns: begin
+                .from_ns
+                .saturating_sub(nanoseconds(scenario.load.warmup)),
             window_ns: nanoseconds(scenario.window),
-            until_ns: nanoseconds(scenario.duration),
+            until_ns: nanoseconds(scenario.load.duration),
         };
         let cpu_ns = process_cpu_ns();
         Self {
@@ -116,7 +118,7 @@ impl<'a> Keeper<'a> {
 
     /// Whether nothing is left to be sent.
     pub(super) fn is_past_its_end(&self) -> bool {
-        let planned = self.scenario.warmup + self.scenario.duration;
+        let planned = self.scenario.load.warmup + self.scenario.load.duration;
         self.begin.from_ns >= nanoseconds(planned)
     }
 
@@ -245,7 +247,7 @@ impl<'a> Keeper<'a> {
 
     /// Notes an event and tells it.
     pub(super) fn happened(&mut self, event: Event, watch: &mut dyn Watch) {
-        let warmup_ns = signed(nanoseconds(self.scenario.warmup));
+        let warmup_ns = signed(nanoseconds(self.scenario.load.warmup));
         let at_ns = signed(monotonic_ns()) - self.begin.origin_ns - warmup_ns;
         let distance_s = seconds(at_ns.unsigned_abs());
         let seen_s = if at_ns < 0 { -distance_s } else { distance_s };
@@ -259,7 +261,7 @@ impl<'a> Keeper<'a> {
         match end {
             // A run that was stopped is judged on what it had by then; an aborted one misses the rest.
             End::Stopped => self.past.recorded_until_ns,
-            End::Planned | End::Aborted(_) => nanoseconds(self.scenario.duration),
+            End::Planned | End::Aborted(_) => nanoseconds(self.scenario.load.duration),
         }
     }
 

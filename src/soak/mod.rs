@@ -12,6 +12,7 @@
 
 mod appended;
 pub mod causes;
+pub mod check;
 pub mod clocks;
 pub mod driver;
 pub mod event;
@@ -20,8 +21,10 @@ pub mod findings;
 mod keeper;
 pub mod latency;
 pub mod ledger;
+pub mod load;
 pub mod monotonic;
 pub mod queries;
+pub mod rates;
 pub mod record;
 pub mod repair;
 pub mod resume;
@@ -33,6 +36,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod scopes;
 pub mod settings;
+pub mod stage;
 pub mod stats;
 pub mod tally;
 pub mod threshold;

@@ -9,6 +9,7 @@
 
 use super::latency::Percentiles;
 pub use super::sampler::record::{HostSample, UnitSample};
+use super::stage::Stage;
 use super::tally::{CacheCounts, Counts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,8 +60,17 @@ pub struct ScenarioRecord {
     pub query_count: u64,
     /// Whether every query was made different.
     pub unique: bool,
-    /// Requests a second.
+    /// Whether each pass over it had an order of its own.
+    #[serde(default)]
+    pub shuffle: bool,
+    /// Requests a second; of stages the rate to begin with, 0 when they begin at 0.
     pub qps: f64,
+    /// How the rate changed; empty for a constant rate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// The most requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// Measured seconds.
     pub duration_s: f64,
     /// Seconds of a window.
@@ -77,8 +87,17 @@ pub struct ScenarioRecord {
     pub grace_ms: u64,
     /// The in-flight cap.
     pub max_in_flight: u64,
+    /// Most connections at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// Whose certificates were trusted over https: `system`, `anybody` or a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
     /// Statuses that are not errors, as `200-299`.
     pub expected_status: Vec<String>,
+    /// What answers had to hold besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
     /// Thresholds as written.
     pub thresholds: Vec<String>,
     /// Drift budgets, as thresholds on growth.
@@ -90,6 +109,19 @@ pub struct ScenarioRecord {
     /// What is sampled beside the windows.
     #[serde(default)]
     pub sample: SampleRecord,
+}
+
+impl ScenarioRecord {
+    /// How much was asked, in words: `50/s`, or `stages 0 → 50 → 50/s`.
+    #[must_use]
+    pub fn load(&self) -> String {
+        if self.stages.is_empty() {
+            return format!("{}/s", self.qps);
+        }
+        let ends = self.stages.iter().map(|stage| stage.per_s.to_string());
+        let rates: Vec<String> = std::iter::once(self.qps.to_string()).chain(ends).collect();
+        format!("stages {}/s", rates.join(" → "))
+    }
 }
 
 /// What is sampled beside the windows.

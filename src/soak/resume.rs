@@ -9,17 +9,17 @@ use super::clocks::{ClockWatch, Reading, boot_id};
 use super::driver::Begin;
 use super::event::Event;
 use super::keeper::{Keeper, Past};
-use super::queries::{self, Bodies};
+use super::queries::QuerySet;
 use super::record::{RunRecord, ScenarioRecord, StartRecord};
 use super::repair;
-use super::run::{FinishedRun, SoakError, Watch, drive, mark};
+use super::run::{FinishedRun, SoakError, Watch, drive};
 use super::run_folder::{self, RecordedRun, RunFolderError};
 use super::run_log::{RunLog, RunLogError};
 use super::scenario::Scenario;
 use super::settings::{ArrivalKind, ScenarioError, Settings};
 use super::units::{Rate, nanoseconds, seconds, signed};
 use crate::clock::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -97,6 +97,7 @@ pub fn settings_of(
     let duration =
         |s: f64| Duration::try_from_secs_f64(s).map_err(|error| wrong(error.to_string()));
     let sample = &scenario.sample;
+    let trust = scenario.trust.as_deref();
     Ok(Settings {
         name: Some(run.name.clone()),
         target: Some(
@@ -110,8 +111,26 @@ pub fn settings_of(
             .then(|| scenario.body.clone()),
         queries: scenario.queries.as_ref().map(PathBuf::from),
         unique: Some(scenario.unique),
-        qps: Some(Rate::new(scenario.qps).map_err(wrong)?),
-        duration: Some(duration(scenario.duration_s)?),
+        shuffle: Some(scenario.shuffle),
+        // Stages may begin at 0.
+        qps: (scenario.qps > 0.0)
+            .then(|| Rate::new(scenario.qps).map_err(wrong))
+            .transpose()?,
+        duration: scenario
+            .stages
+            .is_empty()
+            .then(|| duration(scenario.duration_s))
+            .transpose()?,
+        stages: (!scenario.stages.is_empty()).then(|| scenario.stages.clone()),
+        count: scenario.count,
+        connections: scenario
+            .connections
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+        ca_file: trust
+            .filter(|trust| !["system", "anybody"].contains(trust))
+            .map(PathBuf::from),
+        insecure: Some(trust == Some("anybody")),
+        checks: Some(parsed(&scenario.checks).map_err(wrong)?),
         window: Some(duration(scenario.window_s)?),
         warmup: Some(duration(scenario.warmup_s)?),
         arrivals: Some(if scenario.arrivals == "poisson" {
@@ -173,18 +192,14 @@ pub fn changes(then: &ScenarioRecord, now: &ScenarioRecord) -> Vec<String> {
         value
     };
     let (then, now) = (object(then), object(now));
-    let empty = serde_json::Map::new();
-    let fields = now.as_object().unwrap_or(&empty);
-    fields
-        .iter()
-        .filter(|(key, value)| then[key.as_str()] != **value)
-        // Earlier versions did not record these.
-        .filter(|(key, _)| {
-            !(["body", "queries_blake3"].contains(&key.as_str()) && then[key.as_str()] == "")
-        })
-        .map(|(key, value)| match key.as_str() {
-            "queries_blake3" => "the texts of the query set are others".to_owned(),
-            key => format!("{key} was {}, is {value}", then[key]),
+    let keys =
+        [&then, &now].map(|record| record.as_object().into_iter().flat_map(|map| map.keys()));
+    let keys: BTreeSet<&String> = keys.into_iter().flatten().collect();
+    keys.into_iter()
+        .filter(|key| then[key.as_str()] != now[key.as_str()])
+        .map(|key| match key.as_str() {
+            "queries_blake3" => "the queries are others".to_owned(),
+            key => format!("{key} was {}, is {}", then[key], now[key]),
         })
         .collect()
 }
@@ -202,8 +217,8 @@ pub fn resume(
     watch: &mut dyn Watch,
 ) -> Result<FinishedRun, SoakError> {
     let run = run_folder::read_run(folder)?;
-    let texts = read_texts(scenario)?;
-    check(scenario, folder, &run, &texts)?;
+    let queries = scenario.query_set()?;
+    check(scenario, folder, &run, &queries)?;
     let start = run.start.clone();
     let log = RunLog::reopen(
         folder,
@@ -221,9 +236,7 @@ pub fn resume(
 
     let now = Reading::take(clock);
     let place = Place::of(scenario, &start, now, recorded_until_ns(&recorded));
-    let mark = mark(scenario, &run.id);
-    let query_count = texts.len() as u64;
-    let bodies = Bodies::new(texts, scenario.body.clone(), mark);
+    let requests = scenario.requests(queries, &run.id)?;
     let slept_ms = slept_ms(&recorded, &start, now, place.rebooted);
     let past = past(recorded, now, slept_ms);
     let mut keeper = Keeper::new(scenario, log, place.begin, clock, past);
@@ -231,7 +244,7 @@ pub fn resume(
     if slept_ms > 0 {
         keeper.happened(Event::Suspended { ms: slept_ms }, watch);
     }
-    drive(keeper, bodies, query_count, folder, watch)
+    drive(keeper, requests, folder, watch)
 }
 
 /// Whether the run in `folder` began with `scenario`.
@@ -239,27 +252,20 @@ pub fn resume(
 /// # Errors
 /// When it has ended, or began with another one; and when the query set cannot be read.
 pub fn is_same(scenario: &Scenario, folder: &Path, run: &RunRecord) -> Result<(), SoakError> {
-    check(scenario, folder, run, &read_texts(scenario)?)
-}
-
-fn read_texts(scenario: &Scenario) -> Result<Vec<String>, SoakError> {
-    match &scenario.queries {
-        Some(path) => Ok(queries::read(path)?),
-        None => Ok(Vec::new()),
-    }
+    check(scenario, folder, run, &scenario.query_set()?)
 }
 
 fn check(
     scenario: &Scenario,
     folder: &Path,
     run: &RunRecord,
-    texts: &[String],
+    queries: &QuerySet,
 ) -> Result<(), SoakError> {
     if run_folder::read_verdict(folder)?.is_some() {
         let folder = folder.to_owned();
         return Err(ResumeError::Finished { folder }.into());
     }
-    let mut changes = changes(&run.scenario, &scenario.record(texts));
+    let mut changes = changes(&run.scenario, &scenario.record(queries));
     let target = scenario.target.to_string();
     for (what, then, now) in [
         ("name", &run.name, &scenario.name),
@@ -313,7 +319,7 @@ struct Place {
 
 impl Place {
     fn of(scenario: &Scenario, start: &StartRecord, now: Reading, recorded_until_ns: u64) -> Self {
-        let warmup_ns = nanoseconds(scenario.warmup);
+        let warmup_ns = nanoseconds(scenario.load.warmup);
         let (passed_ns, rebooted) = now.since(start, &boot_id());
         let at_ns = u64::try_from(passed_ns.saturating_add(signed(warmup_ns))).unwrap_or(0);
         // A wall clock that was set back must not record a window twice.
@@ -338,9 +344,9 @@ impl Place {
         let from_ns = self
             .begin
             .from_ns
-            .saturating_sub(nanoseconds(scenario.warmup));
+            .saturating_sub(nanoseconds(scenario.load.warmup));
         let to_ns = from_ns
-            .min(nanoseconds(scenario.duration))
+            .min(nanoseconds(scenario.load.duration))
             .max(self.recorded_until_ns);
         Event::Gap {
             from_s: seconds(self.recorded_until_ns),

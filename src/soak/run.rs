@@ -6,7 +6,7 @@ use super::driver::{Begin, Driver, Interrupt, Phase};
 use super::event::EventRecord;
 use super::keeper::{Keeper, Kept, Past};
 use super::ledger::Start;
-use super::queries::{self, Bodies, QueriesError};
+use super::queries::{PathError, QueriesError, QuerySet, Requests};
 use super::record::{FORMAT, HostRecord, RunRecord, VerdictRecord, WindowRecord};
 use super::resume::ResumeError;
 use super::run_folder::{self, RunFolderError};
@@ -36,6 +36,9 @@ pub enum SoakError {
     /// There are no queries to ask.
     #[error(transparent)]
     Queries(#[from] QueriesError),
+    /// A query makes a path that is none.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// The run folder cannot be written.
     #[error(transparent)]
     RunLog(#[from] RunLogError),
@@ -176,16 +179,12 @@ pub fn run(
     clock: &dyn Clock,
     watch: &mut dyn Watch,
 ) -> Result<FinishedRun, SoakError> {
-    let texts = match &scenario.queries {
-        Some(path) => queries::read(path)?,
-        None => Vec::new(),
-    };
-    let query_count = texts.len() as u64;
+    let queries = scenario.query_set()?;
     let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let now = Reading::take(clock);
-    let measured_from = now.wall + scenario.warmup;
-    let record = run_record(scenario, id, &texts, now);
-    let bodies = Bodies::new(texts, scenario.body.clone(), mark(scenario, &record.id));
+    let measured_from = now.wall + scenario.load.warmup;
+    let record = run_record(scenario, id, &queries, now);
+    let requests = scenario.requests(queries, &record.id)?;
     let folder = match place {
         Place::At(folder) => folder.clone(),
         Place::In(runs_dir) => runs_dir.join(folder_name(&record, measured_from)),
@@ -195,27 +194,22 @@ pub fn run(
 
     let past = Past::none(record.target, Reading::take(clock));
     let keeper = Keeper::new(scenario, log, Begin::now(), clock, past);
-    drive(keeper, bodies, query_count, &folder, watch)
-}
-
-/// What makes queries of this run different from those of another, when they are to be.
-pub(super) fn mark(scenario: &Scenario, id: &str) -> Option<String> {
-    scenario.unique.then(|| id.to_owned())
+    drive(keeper, requests, &folder, watch)
 }
 
 /// Sends what is left of a run, and judges it.
 pub(super) fn drive(
     mut keeper: Keeper<'_>,
-    bodies: Bodies,
-    query_count: u64,
+    requests: Requests,
     folder: &Path,
     watch: &mut dyn Watch,
 ) -> Result<FinishedRun, SoakError> {
     let folder = folder.to_owned();
+    let query_count = requests.queries();
     let mut end = End::Planned;
     if !keeper.is_past_its_end() {
         let driver =
-            Driver::start(keeper.scenario(), bodies, keeper.begin()).map_err(SoakError::Start)?;
+            Driver::start(keeper.scenario(), requests, keeper.begin()).map_err(SoakError::Start)?;
         match keeper.keep(&driver, watch)? {
             Kept::Ended(how) => end = how,
             Kept::Left => return Err(SoakError::Left { folder }),
@@ -230,20 +224,20 @@ pub(super) fn drive(
     Ok(FinishedRun { folder, verdict })
 }
 
-fn run_record(scenario: &Scenario, id: String, texts: &[String], now: Reading) -> RunRecord {
+fn run_record(scenario: &Scenario, id: String, queries: &QuerySet, now: Reading) -> RunRecord {
     RunRecord {
         format: FORMAT,
         id,
         name: scenario.name.clone(),
         target: scenario.target.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        scenario: scenario.record(texts),
+        scenario: scenario.record(queries),
         scenario_file: scenario
             .file
             .as_ref()
             .map(|file| file.display().to_string()),
         host: host(),
-        start: now.start_record(nanoseconds(scenario.warmup)),
+        start: now.start_record(nanoseconds(scenario.load.warmup)),
     }
 }
 

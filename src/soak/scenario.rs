@@ -1,21 +1,21 @@
 //! What a run is to do: settings resolved and checked once.
 
+use super::check::Check;
 use super::findings::StepBudget;
+use super::load::{Load, MIN_WINDOW};
+use super::queries::{Order, PathError, QUERY, QueriesError, QuerySet, Requests, Template};
 use super::record::ScenarioRecord;
 use super::sampler::Sampling;
-use super::schedule::{Arrivals, Schedule};
 use super::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
 use super::threshold::{Scope, Threshold};
 use super::units::{Rate, nanoseconds, show_duration};
-use crate::client::Target;
+use crate::client::{Endpoint, Target, Trust};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is posted when nothing else is said.
 const DEFAULT_BODY: &str = r#"{"query": "{{query}}", "top_k": 3}"#;
-/// Shortest window: each costs two synced writes.
-const MIN_WINDOW: Duration = Duration::from_millis(100);
 /// Windows that may be open at once: a window stays open until its requests end, at worst by their
 /// timeout, and an open one costs under 1 MiB.
 const MAX_OPEN_WINDOWS: u32 = 100;
@@ -37,26 +37,26 @@ pub struct Scenario {
     pub method: http::Method,
     /// Headers to add.
     pub headers: http::HeaderMap,
-    /// Body template.
-    pub body: String,
+    /// Template of path and query.
+    pub path: Template,
+    /// Template of the body.
+    pub body: Template,
     /// File of queries; always there when the template needs one.
     pub queries: Option<PathBuf>,
+    /// Whether each pass over the queries has an order of its own.
+    pub shuffle: bool,
     /// Whether every query is made different.
     pub unique: bool,
-    /// Requests a second.
-    pub rate: Rate,
-    /// How long is measured.
-    pub duration: Duration,
+    /// How much is asked, and for how long.
+    pub load: Load,
     /// Length of a window.
     pub window: Duration,
-    /// Before the duration, not counted.
-    pub warmup: Duration,
-    /// How arrivals are spread.
-    pub arrivals: ArrivalKind,
-    /// Seed of random arrivals.
-    pub seed: u64,
     /// Request timeout, from send.
     pub timeout: Duration,
+    /// Most connections at a time.
+    pub connections: Option<usize>,
+    /// Whose certificates are trusted over https.
+    pub trust: Trust,
     /// In-flight cap.
     pub max_in_flight: usize,
     /// What must hold.
@@ -67,6 +67,8 @@ pub struct Scenario {
     pub steps: Vec<StepBudget>,
     /// Statuses that are not errors.
     pub expected_status: Vec<StatusRange>,
+    /// What answers must hold besides.
+    pub checks: Vec<Check>,
     /// What is sampled beside the windows.
     pub sampling: Sampling,
     /// The scenario file, if it came from one.
@@ -84,50 +86,53 @@ impl Scenario {
             "target",
             "name it with --target http://127.0.0.1:8080/v1/query",
         ))?;
-        let rate = settings.qps.ok_or(missing(
-            "rate",
-            "say how many requests a second with --qps 10",
-        ))?;
-        let duration = settings
-            .duration
-            .ok_or(missing("duration", "say how long with --duration 60s"))?;
+        let load = Load::resolve(&settings)?;
         let sampling = Sampling::resolve(&settings, &target)?;
-        let body = settings.body.unwrap_or_else(|| DEFAULT_BODY.to_owned());
-        if super::queries::Bodies::needs_queries(&body) && settings.queries.is_none() {
+        let method = parse_method(settings.method.as_deref().unwrap_or("POST"))?;
+        let [path, body] = templates(&target, &method, settings.body.as_deref())?;
+        let columns = Template::columns([&path, &body]);
+        if !columns.is_empty() && settings.queries.is_none() {
             return Err(missing(
                 "query set",
-                "name a file of one query a line with --queries FILE",
+                "name a file of queries with --queries FILE",
             ));
         }
-        let duration = check_duration(duration)?;
-        let window = check_window(settings.window, duration)?;
+        let unique = settings.unique.unwrap_or(false);
+        if unique && !columns.iter().any(|column| column == QUERY) {
+            return Err(ScenarioError::Value(format!(
+                "unique appends to the query, and neither body nor path has {{{{{QUERY}}}}}"
+            )));
+        }
+        let window = check_window(settings.window, load.duration)?;
+        let trust = trust(settings.ca_file, settings.insecure)?;
         let timeout = settings.timeout.unwrap_or(Duration::from_secs(10));
         Ok(Self {
             name: clean_name(settings.name.as_deref().unwrap_or("soak")),
             target,
-            method: parse_method(settings.method.as_deref().unwrap_or("POST"))?,
+            method,
             headers: header_map(settings.headers.unwrap_or_default())?,
+            path,
             body,
             queries: settings.queries,
-            unique: settings.unique.unwrap_or(false),
-            rate,
-            duration,
-            window,
-            warmup: settings.warmup.unwrap_or_default(),
-            arrivals: settings.arrivals.unwrap_or_default(),
-            seed: settings.seed.unwrap_or(1),
-            timeout: check_timeout(timeout, window)?,
-            max_in_flight: check_in_flight(settings.max_in_flight.unwrap_or(10_000))?,
+            shuffle: settings.shuffle.unwrap_or(false),
+            unique,
+            connections: settings.connections.map(check_connections).transpose()?,
+            trust,
             thresholds: check_scopes(
                 settings.thresholds.unwrap_or_else(default_thresholds),
                 window,
-                duration,
+                load.duration,
             )?,
+            load,
+            window,
+            timeout: check_timeout(timeout, window)?,
+            max_in_flight: check_in_flight(settings.max_in_flight.unwrap_or(10_000))?,
             drift: settings.drift.unwrap_or_default(),
             steps: settings.steps.unwrap_or_default(),
             expected_status: settings
                 .expected_status
                 .unwrap_or_else(|| vec![StatusRange::SUCCESS]),
+            checks: settings.checks.unwrap_or_default(),
             sampling,
             file: settings.file,
         })
@@ -139,49 +144,54 @@ impl Scenario {
         self.timeout.min(MAX_GRACE)
     }
 
-    /// When requests of the warm-up are due.
-    #[must_use]
-    pub fn warmup_schedule(&self) -> Schedule {
-        let arrivals = self.arrivals_with(self.seed.wrapping_add(1));
-        Schedule::new(self.rate, nanoseconds(self.warmup), arrivals)
-    }
-
-    /// When measured requests are due.
-    #[must_use]
-    pub fn schedule(&self) -> Schedule {
-        let arrivals = self.arrivals_with(self.seed);
-        Schedule::new(self.rate, nanoseconds(self.duration), arrivals)
-    }
-
-    fn arrivals_with(&self, seed: u64) -> Arrivals {
-        match self.arrivals {
-            ArrivalKind::Uniform => Arrivals::Uniform,
-            ArrivalKind::Poisson => Arrivals::Poisson { seed },
+    /// Reads the query set, when there is one: what the templates ask for.
+    ///
+    /// # Errors
+    /// As [`QuerySet::read`].
+    pub fn query_set(&self) -> Result<QuerySet, QueriesError> {
+        match &self.queries {
+            Some(file) => QuerySet::read(file, &Template::columns([&self.path, &self.body])),
+            None => Ok(QuerySet::default()),
         }
+    }
+
+    /// The requests of the run `id` from its query set.
+    ///
+    /// # Errors
+    /// When a query makes a path that is none.
+    pub fn requests(&self, set: QuerySet, id: &str) -> Result<Requests, PathError> {
+        let order = Order {
+            shuffle: self.shuffle.then_some(self.load.seed),
+            mark: self.unique.then(|| id.to_owned()),
+        };
+        Requests::new(set, self.path.clone(), self.body.clone(), order)
     }
 
     /// As it goes into `run.json`.
     #[must_use]
-    pub fn record(&self, texts: &[String]) -> ScenarioRecord {
+    pub fn record(&self, queries: &QuerySet) -> ScenarioRecord {
         let milliseconds =
             |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         ScenarioRecord {
             method: self.method.to_string(),
-            body: self.body.clone(),
+            body: self.body.text().to_owned(),
             header_names: self.headers.keys().map(ToString::to_string).collect(),
             queries: self.queries.as_ref().map(|path| path.display().to_string()),
-            queries_blake3: digest(texts),
-            query_count: texts.len() as u64,
+            queries_blake3: queries.digest(),
+            query_count: queries.len() as u64,
             unique: self.unique,
-            qps: self.rate.per_s(),
-            duration_s: self.duration.as_secs_f64(),
+            shuffle: self.shuffle,
+            qps: self.load.rate.map_or(0.0, Rate::per_s),
+            stages: self.load.stages.clone(),
+            count: self.load.count,
+            duration_s: self.load.duration.as_secs_f64(),
             window_s: self.window.as_secs_f64(),
-            warmup_s: self.warmup.as_secs_f64(),
-            arrivals: match self.arrivals {
+            warmup_s: self.load.warmup.as_secs_f64(),
+            arrivals: match self.load.arrivals {
                 ArrivalKind::Uniform => "uniform".to_owned(),
                 ArrivalKind::Poisson => "poisson".to_owned(),
             },
-            seed: self.seed,
+            seed: self.load.seed,
             timeout_ms: milliseconds(self.timeout),
             grace_ms: milliseconds(self.grace()),
             max_in_flight: self.max_in_flight as u64,
@@ -190,6 +200,15 @@ impl Scenario {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            connections: self.connections.map(|count| count as u64),
+            trust: matches!(self.target.endpoint, Endpoint::Tls { .. }).then(|| {
+                match &self.trust {
+                    Trust::System => "system".to_owned(),
+                    Trust::Anybody => "anybody".to_owned(),
+                    Trust::File(file) => file.display().to_string(),
+                }
+            }),
+            checks: self.checks.iter().map(ToString::to_string).collect(),
             thresholds: self.thresholds.iter().map(ToString::to_string).collect(),
             drift: self.drift.iter().map(ToString::to_string).collect(),
             steps: self.steps.iter().map(ToString::to_string).collect(),
@@ -208,16 +227,38 @@ fn default_thresholds() -> Vec<Threshold> {
         .to_vec()
 }
 
-/// Names the texts of a query set; empty for none.
-fn digest(texts: &[String]) -> String {
-    if texts.is_empty() {
-        return String::new();
+/// Templates of the path and of the body; a method that has no body by custom sends none.
+fn templates(
+    target: &Target,
+    method: &http::Method,
+    body: Option<&str>,
+) -> Result<[Template; 2], ScenarioError> {
+    let has_none = [http::Method::GET, http::Method::HEAD, http::Method::DELETE].contains(method);
+    let body = body.unwrap_or(if has_none { "" } else { DEFAULT_BODY });
+    let template = |text| Template::new(text).map_err(ScenarioError::Value);
+    let (path, body) = (template(&target.path)?, template(body)?);
+    let columns = Template::columns([&path, &body]);
+    Ok([path.bound(&columns), body.bound(&columns)])
+}
+
+fn trust(ca_file: Option<PathBuf>, insecure: Option<bool>) -> Result<Trust, ScenarioError> {
+    match (ca_file, insecure.unwrap_or(false)) {
+        (Some(_), true) => Err(ScenarioError::Value(
+            "ca_file names whom to trust, and insecure trusts anybody: leave one out".to_owned(),
+        )),
+        (Some(file), false) => Ok(Trust::File(file)),
+        (None, true) => Ok(Trust::Anybody),
+        (None, false) => Ok(Trust::System),
     }
-    let mut hasher = blake3::Hasher::new();
-    for text in texts {
-        hasher.update(text.as_bytes()).update(b"\n");
+}
+
+fn check_connections(most: usize) -> Result<usize, ScenarioError> {
+    if (1..=MAX_IN_FLIGHT).contains(&most) {
+        return Ok(most);
     }
-    hasher.finalize().to_hex().to_string()
+    Err(ScenarioError::Value(format!(
+        "connections must be 1 to {MAX_IN_FLIGHT}, got {most}"
+    )))
 }
 
 /// A stretch is made of whole windows, and fits into the run.
@@ -261,16 +302,6 @@ fn clean_name(name: &str) -> String {
     } else {
         trimmed.to_owned()
     }
-}
-
-fn check_duration(duration: Duration) -> Result<Duration, ScenarioError> {
-    if duration < MIN_WINDOW {
-        let shown = show_duration(duration);
-        return Err(ScenarioError::Value(format!(
-            "the duration must be at least 100ms, got {shown}"
-        )));
-    }
-    Ok(duration)
 }
 
 fn check_window(window: Option<Duration>, duration: Duration) -> Result<Duration, ScenarioError> {
@@ -359,10 +390,10 @@ mod tests {
     fn a_file_says_everything() {
         let scenario = Scenario::resolve(read(WHOLE).unwrap()).unwrap();
         assert_eq!(scenario.name, "night-ly");
-        assert_eq!(scenario.schedule().count(), 9_000);
+        assert_eq!(scenario.load.schedule().count(), 9_000);
         assert_eq!(scenario.grace(), Duration::from_secs(2));
         assert!(scenario.queries.as_ref().unwrap().is_absolute());
-        let record = scenario.record(&[]);
+        let record = scenario.record(&QuerySet::default());
         assert_eq!(record.expected_status, ["200", "404-410"]);
         assert_eq!(record.header_names, ["authorization"]);
         assert_eq!(record.thresholds, ["p99<1s", "p99<2s in every 5m"]);
@@ -377,8 +408,8 @@ mod tests {
             ..Settings::default()
         };
         let scenario = Scenario::resolve(flags.or(read(WHOLE).unwrap())).unwrap();
-        assert_eq!(scenario.rate.to_string(), "100");
-        assert_eq!(scenario.seed, 9);
+        assert_eq!(scenario.load.rate.unwrap().to_string(), "100");
+        assert_eq!(scenario.load.seed, 9);
     }
 
     #[test]
@@ -401,7 +432,12 @@ mod tests {
             ("timeout = \"0s\"", "1ms to 50m"),
             ("timeout = \"51m\"", "1ms to 50m"),
             ("max_in_flight = 0", "must be 1"),
-            ("target = \"https://x/\"", "https is not supported yet"),
+            ("target = \"ftp://x/\"", "must begin with"),
+            ("body = \"{{query\"", "without }}"),
+            ("body = \"{}\"\nunique = true", "neither body nor path"),
+            ("ca_file = \"a\"\ninsecure = true", "leave one out"),
+            ("connections = 0", "must be 1"),
+            ("checks = [\"status\"]", "is none of"),
             ("expected_status = [99]", "not an HTTP status"),
             ("thresholds = [\"p95\"]", "not a threshold"),
             (

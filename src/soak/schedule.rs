@@ -11,7 +11,7 @@
 //! from the seed and the node's place. A leaf of a few points is drawn and sorted when it is
 //! reached, so any index can be asked for at any time, and a seed always gives the same run.
 
-use super::units::{Rate, SECOND_NS};
+use super::rates::Rates;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -30,48 +30,48 @@ pub enum Arrivals {
     },
 }
 
-/// A phase of constant rate.
-#[derive(Clone, Copy, Debug)]
+/// A phase of a run: rates, and how arrivals are spread.
+#[derive(Clone, Debug)]
 pub struct Schedule {
-    rate: Rate,
-    length_ns: u64,
+    rates: Rates,
     arrivals: Arrivals,
     count: u64,
 }
 
 impl Schedule {
-    /// A phase of `length_ns` at `rate`.
+    /// A phase at `rates` that ends after `most` requests, or else with its rates.
     #[must_use]
-    pub fn new(rate: Rate, length_ns: u64, arrivals: Arrivals) -> Self {
-        let scaled = u128::from(length_ns) * u128::from(rate.per_million_s());
-        let count = scaled.div_ceil(u128::from(SECOND_NS) * 1_000_000);
+    pub fn new(rates: Rates, most: Option<u64>, arrivals: Arrivals) -> Self {
         Self {
-            rate,
-            length_ns,
+            count: rates.count().min(most.unwrap_or(u64::MAX)),
+            rates,
             arrivals,
-            count: u64::try_from(count).unwrap_or(u64::MAX),
         }
     }
 
-    /// How many requests are due: length times rate, rounded up (one is due at time 0).
+    /// How many requests are due; without a limit length times rate, rounded up (one is due at
+    /// time 0).
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// How long it lasts: until the next request would be due, or the end of its rates.
+    #[must_use]
+    pub fn length_ns(&self) -> u64 {
+        self.rates.reach_ns(self.count)
     }
 
     /// A cursor that gives due times fastest when asked in order.
     #[must_use]
     pub fn cursor(self) -> Cursor {
         Cursor {
+            length_ns: self.length_ns(),
+            is_constant: self.rates.is_constant(),
             schedule: self,
             path: Vec::new(),
             leaf: Vec::new(),
         }
-    }
-
-    fn evenly_ns(&self, index: u64) -> u64 {
-        let scaled = u128::from(index) * u128::from(SECOND_NS) * 1_000_000;
-        u64::try_from(scaled / u128::from(self.rate.per_million_s())).unwrap_or(u64::MAX)
     }
 
     fn leaf_level(&self) -> u32 {
@@ -80,18 +80,14 @@ impl Schedule {
             .next_power_of_two()
             .trailing_zeros()
     }
-
-    /// Where the node's interval begins; that of the next node on the level is where it ends.
-    fn boundary_ns(&self, level: u32, position: u64) -> u64 {
-        let scaled = (u128::from(self.length_ns) * u128::from(position)) >> level;
-        u64::try_from(scaled).unwrap_or(self.length_ns)
-    }
 }
 
 /// Walks a [`Schedule`].
 #[derive(Clone, Debug)]
 pub struct Cursor {
     schedule: Schedule,
+    length_ns: u64,
+    is_constant: bool,
     /// Nodes from the root to the leaf that is held.
     path: Vec<Node>,
     /// Due times of that leaf's points.
@@ -140,7 +136,7 @@ impl Cursor {
             return None;
         }
         match self.schedule.arrivals {
-            Arrivals::Uniform => Some(self.schedule.evenly_ns(index)),
+            Arrivals::Uniform => Some(self.schedule.rates.reach_ns(index)),
             Arrivals::Poisson { seed } => self.poisson_ns(index, seed),
         }
     }
@@ -188,14 +184,28 @@ impl Cursor {
             node = if left.holds(index) { left } else { right };
             self.path.push(node);
         }
-        let from = self.schedule.boundary_ns(node.level, node.position);
-        let until = self.schedule.boundary_ns(node.level, node.position + 1);
+        let from = self.boundary_ns(node.level, node.position);
+        let until = self.boundary_ns(node.level, node.position + 1);
         // One draw apart from the splits: a leaf never splits, so its generator is unused so far.
         let mut generator = node.generator(seed);
         self.leaf.clear();
         self.leaf
             .extend((0..node.count).map(|_| from + scale(generator.next_u64(), until - from)));
         self.leaf.sort_unstable();
+        if !self.is_constant {
+            // A Poisson process of a changing rate is one of a constant rate in a time that runs as
+            // fast as requests become due (Çinlar 1975, the time change of its intensity).
+            let Schedule { rates, count, .. } = &self.schedule;
+            for point in &mut self.leaf {
+                *point = rates.reach_part_ns(*count, *point, self.length_ns);
+            }
+        }
+    }
+
+    /// Where the node's interval begins; that of the next node on the level is where it ends.
+    fn boundary_ns(&self, level: u32, position: u64) -> u64 {
+        let scaled = (u128::from(self.length_ns) * u128::from(position)) >> level;
+        u64::try_from(scaled).unwrap_or(self.length_ns)
     }
 }
 
@@ -218,7 +228,7 @@ fn binomial_half(generator: &mut Xoshiro256PlusPlus, n: u64) -> u64 {
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): neighbouring inputs, unrelated outputs.
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -228,8 +238,13 @@ fn mix(value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::soak::units::float;
+    use crate::soak::stage::Stage;
+    use crate::soak::units::{Rate, SECOND_NS, float};
     use proptest::prelude::*;
+
+    fn constant(per_s: f64, length_ns: u64, arrivals: Arrivals) -> Schedule {
+        Schedule::new(Rates::constant(rate(per_s), length_ns), None, arrivals)
+    }
 
     fn all(schedule: Schedule) -> Vec<u64> {
         let mut cursor = schedule.cursor();
@@ -255,7 +270,7 @@ mod tests {
             arrivals in any_arrivals(),
         ) {
             let length_ns = length_ms * 1_000_000;
-            let schedule = Schedule::new(rate(per_s), length_ns, arrivals);
+            let schedule = constant(per_s, length_ns, arrivals);
             let due = all(schedule);
             let exact = u128::from(length_ns) * u128::from(rate(per_s).per_million_s());
             prop_assert_eq!(due.len() as u128, exact.div_ceil(1_000_000_000_000_000));
@@ -265,8 +280,8 @@ mod tests {
 
         #[test]
         fn any_index_can_be_asked_for(seed in any::<u64>(), picks in prop::collection::vec(0_u64..5_000, 20)) {
-            let schedule = Schedule::new(rate(500.0), 10 * SECOND_NS, Arrivals::Poisson { seed });
-            let in_order = all(schedule);
+            let schedule = constant(500.0, 10 * SECOND_NS, Arrivals::Poisson { seed });
+            let in_order = all(schedule.clone());
             let mut cursor = schedule.cursor();
             for pick in picks {
                 let index = usize::try_from(pick).unwrap();
@@ -278,9 +293,9 @@ mod tests {
     proptest! {
         #[test]
         fn finds_where_to_go_on(arrivals in any_arrivals(), from_ms in 0_u64..12_000) {
-            let schedule = Schedule::new(rate(40.0), 10 * SECOND_NS, arrivals);
+            let schedule = constant(40.0, 10 * SECOND_NS, arrivals);
             let from_ns = from_ms * 1_000_000;
-            let before = all(schedule).iter().filter(|due| **due < from_ns).count() as u64;
+            let before = all(schedule.clone()).iter().filter(|due| **due < from_ns).count() as u64;
             prop_assert_eq!(schedule.cursor().first_from(from_ns), before);
         }
     }
@@ -289,7 +304,7 @@ mod tests {
     fn does_not_drift_in_72_hours() {
         let length_ns = 72 * 3_600 * SECOND_NS;
         // 3/s: gaps that no integer number of nanoseconds holds.
-        let mut cursor = Schedule::new(rate(3.0), length_ns, Arrivals::Uniform).cursor();
+        let mut cursor = constant(3.0, length_ns, Arrivals::Uniform).cursor();
         assert_eq!(
             cursor.due_ns(3 * 72 * 3_600 - 3),
             Some(length_ns - SECOND_NS)
@@ -300,7 +315,7 @@ mod tests {
     #[test]
     fn poisson_gaps_follow_the_exponential_law() {
         let arrivals = Arrivals::Poisson { seed: 7 };
-        let due = all(Schedule::new(rate(1_000.0), 200 * SECOND_NS, arrivals));
+        let due = all(constant(1_000.0, 200 * SECOND_NS, arrivals));
         let mut gaps: Vec<f64> = due.windows(2).map(|w| float(w[1] - w[0]) / 1e6).collect();
         gaps.sort_by(f64::total_cmp);
         // Kolmogorov-Smirnov against 1 - exp(-gap); 1.95/sqrt(n) is the 0.1 % point.
@@ -322,14 +337,46 @@ mod tests {
 
     #[test]
     fn seeds_differ() {
-        let of = |seed| {
-            all(Schedule::new(
-                rate(10.0),
-                10 * SECOND_NS,
-                Arrivals::Poisson { seed },
-            ))
-        };
+        let of = |seed| all(constant(10.0, 10 * SECOND_NS, Arrivals::Poisson { seed }));
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
+    }
+
+    #[test]
+    fn poisson_arrivals_follow_stages() {
+        let stages: Vec<Stage> = ["100s:200", "100s:200", "0:50", "100s:50"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        let rates = Rates::staged(None, &stages);
+        let due = all(Schedule::new(rates, None, Arrivals::Poisson { seed: 3 }));
+        assert_eq!(due.len(), 10_000 + 20_000 + 5_000);
+        assert!(due.is_sorted());
+        let between = |from: u64, until: u64| {
+            let within = |due: &&u64| (from * SECOND_NS..until * SECOND_NS).contains(due);
+            float(due.iter().filter(within).count() as u64)
+        };
+        // Four standard deviations of a Poisson count.
+        for (from, until, expected) in [(0, 50, 2_500.0), (50, 100, 7_500.0), (200, 300, 5_000.0)] {
+            let seen = between(from, until);
+            assert!(
+                (seen - expected).abs() < 4.0 * f64::sqrt(expected),
+                "{from}: {seen}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_ends_a_phase_when_it_is_reached() {
+        for arrivals in [Arrivals::Uniform, Arrivals::Poisson { seed: 7 }] {
+            let rates = Rates::constant(rate(100.0), 60 * SECOND_NS);
+            let limited = Schedule::new(rates, Some(1_000), arrivals);
+            assert_eq!(limited.length_ns(), 10 * SECOND_NS);
+            let due = all(limited);
+            assert_eq!(due.len(), 1_000);
+            assert!(due.iter().all(|due| *due < 10 * SECOND_NS));
+        }
+        let stages = ["10s:100".parse().unwrap()];
+        let limited = Schedule::new(Rates::staged(None, &stages), Some(125), Arrivals::Uniform);
+        assert_eq!(limited.length_ns(), 5 * SECOND_NS);
     }
 }

@@ -1,6 +1,8 @@
 //! What flags and a scenario file say, before anything is filled in or checked together.
 
+use super::check::Check;
 use super::findings::StepBudget;
+use super::stage::Stage;
 use super::threshold::Threshold;
 use super::units::{Rate, parse_duration};
 use crate::client::Target;
@@ -26,13 +28,19 @@ pub struct Settings {
     pub headers: Option<BTreeMap<String, String>>,
     /// Body template with `{{query}}`.
     pub body: Option<String>,
-    /// File of queries, one a line.
+    /// File of queries: lines of text, lines of JSON, or CSV.
     pub queries: Option<PathBuf>,
+    /// Whether each pass over the query set has an order of its own.
+    pub shuffle: Option<bool>,
     /// Whether to make every query different.
     pub unique: Option<bool>,
     /// Requests a second.
     #[serde(deserialize_with = "rate")]
     pub qps: Option<Rate>,
+    /// How the rate changes, from `qps` (else 0) on; instead of a duration.
+    pub stages: Option<Vec<Stage>>,
+    /// The most requests.
+    pub count: Option<u64>,
     /// How long is measured.
     #[serde(deserialize_with = "duration")]
     pub duration: Option<Duration>,
@@ -49,6 +57,12 @@ pub struct Settings {
     /// Request timeout, from send; default 10 s.
     #[serde(deserialize_with = "duration")]
     pub timeout: Option<Duration>,
+    /// Most connections at a time; default: the in-flight cap.
+    pub connections: Option<usize>,
+    /// PEM file of the authorities to trust over https; default: those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// Whether any certificate is taken over https.
+    pub insecure: Option<bool>,
     /// In-flight cap; default 10,000.
     pub max_in_flight: Option<usize>,
     /// What must hold; default `p95<300ms` and `error_rate<1%`.
@@ -63,6 +77,9 @@ pub struct Settings {
     /// Statuses that are not errors; default 200–299.
     #[serde(deserialize_with = "parsed_list")]
     pub expected_status: Option<Vec<StatusRange>>,
+    /// What answers must hold besides.
+    #[serde(deserialize_with = "parsed_list")]
+    pub checks: Option<Vec<Check>>,
     /// The systemd unit under test, sampled beside the windows.
     pub unit: Option<String>,
     /// Else the process under test.
@@ -180,26 +197,33 @@ pub enum ScenarioError {
     Value(String),
 }
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 30] = [
     "name",
     "target",
     "method",
     "headers",
     "body",
     "queries",
+    "shuffle",
     "unique",
     "qps",
+    "stages",
+    "count",
     "duration",
     "window",
     "warmup",
     "arrivals",
     "seed",
     "timeout",
+    "connections",
+    "ca_file",
+    "insecure",
     "max_in_flight",
     "thresholds",
     "drift",
     "steps",
     "expected_status",
+    "checks",
     "unit",
     "pid",
     "metrics",
@@ -235,15 +259,24 @@ impl Settings {
                 .map(|stem| stem.to_string_lossy().into_owned());
         }
         settings.file = std::path::absolute(path).ok();
-        if let (Some(queries), Some(folder)) = (&mut settings.queries, path.parent()) {
-            *queries = folder.join(&*queries);
+        if let Some(folder) = path.parent() {
+            let files = [&mut settings.queries, &mut settings.ca_file];
+            for file in files.into_iter().flatten() {
+                *file = folder.join(&*file);
+            }
         }
         Ok(settings)
     }
 
     /// These settings, and what they leave open from `base`.
     #[must_use]
-    pub fn or(self, base: Self) -> Self {
+    pub fn or(self, mut base: Self) -> Self {
+        // Stages and a duration exclude each other: what is said here stands.
+        if self.stages.is_some() {
+            base.duration = None;
+        } else if self.duration.is_some() {
+            base.stages = None;
+        }
         Self {
             name: self.name.or(base.name),
             target: self.target.or(base.target),
@@ -251,19 +284,26 @@ impl Settings {
             headers: self.headers.or(base.headers),
             body: self.body.or(base.body),
             queries: self.queries.or(base.queries),
+            shuffle: self.shuffle.or(base.shuffle),
             unique: self.unique.or(base.unique),
             qps: self.qps.or(base.qps),
+            stages: self.stages.or(base.stages),
+            count: self.count.or(base.count),
             duration: self.duration.or(base.duration),
             window: self.window.or(base.window),
             warmup: self.warmup.or(base.warmup),
             arrivals: self.arrivals.or(base.arrivals),
             seed: self.seed.or(base.seed),
             timeout: self.timeout.or(base.timeout),
+            connections: self.connections.or(base.connections),
+            ca_file: self.ca_file.or(base.ca_file),
+            insecure: self.insecure.or(base.insecure),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             thresholds: self.thresholds.or(base.thresholds),
             drift: self.drift.or(base.drift),
             steps: self.steps.or(base.steps),
             expected_status: self.expected_status.or(base.expected_status),
+            checks: self.checks.or(base.checks),
             unit: self.unit.or(base.unit),
             pid: self.pid.or(base.pid),
             metrics: self.metrics.or(base.metrics),

@@ -23,6 +23,10 @@ pub enum ErrorKind {
     BodyTooLarge,
     /// This machine had no descriptor or port left: the generator's limit, not the target's.
     Local,
+    /// A connection, and no TLS over it.
+    Tls,
+    /// The status expected, and a check that failed.
+    Check,
     /// A status below 200, or 2xx where the scenario expects another.
     StatusUnexpected,
     /// A status of 300 to 399.
@@ -35,13 +39,15 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Connect,
         Self::Timeout,
         Self::Reset,
         Self::Protocol,
         Self::BodyTooLarge,
         Self::Local,
+        Self::Tls,
+        Self::Check,
         Self::StatusUnexpected,
         Self::Status3xx,
         Self::Status4xx,
@@ -58,6 +64,8 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::BodyTooLarge => "body_too_large",
             Self::Local => "local",
+            Self::Tls => "tls",
+            Self::Check => "check",
             Self::StatusUnexpected => "status_unexpected",
             Self::Status3xx => "status_3xx",
             Self::Status4xx => "status_4xx",

@@ -3,6 +3,7 @@
 
 use super::figure::{Figure, Unit};
 use super::latency::Series;
+use super::stats::numbers::whole;
 use super::units::{parse_duration, show_duration};
 use super::view::View;
 use std::fmt;
@@ -286,6 +287,25 @@ const BYTES: Units = &[
 ];
 const COUNTS: Units = &[("", 1.0)];
 
+/// A size as `64KiB`, in bytes.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let bytes = parse_amount(BYTES, text);
+    bytes
+        .map(|bytes| whole(bytes) as u64)
+        .ok_or_else(|| format!("{text:?} is not a size such as 64KiB"))
+}
+
+/// A number and its unit.
+fn parse_amount(units: Units, text: &str) -> Option<f64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
 fn parse_limit(metric: Metric, text: &str) -> Result<f64, String> {
     let (units, example) = match metric {
         Metric::Quantile(..) | Metric::Mean(_) => (TIMES, "300ms"),
@@ -302,17 +322,7 @@ fn parse_limit(metric: Metric, text: &str) -> Result<f64, String> {
         Metric::Growth(_) => text.strip_suffix("/h").ok_or_else(wrong)?,
         _ => text,
     };
-    let digits = amount
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(amount.len());
-    let (number, unit) = amount.split_at(digits);
-    let factor = units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or_else(wrong)?
-        .1;
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    Ok(number * factor)
+    parse_amount(units, amount).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -76,10 +76,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("counted", &[]),
     ("failure", &[]),
     ("secret", &[]),
+    ("tls", &[]),
 ];
 
 /// Anybody may use these. What happens is logged where it happens.
-const LEAVES: [&str; 5] = ["clock", "counted", "failure", "secret", "telemetry"];
+const LEAVES: [&str; 6] = ["clock", "counted", "failure", "secret", "telemetry", "tls"];
 
 fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -316,9 +316,9 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         ),
         (vec!["soak", "typo.toml"], 78, "did you mean `thresholds`?"),
         (
-            vec!["soak", "--target", "https://x/"],
+            vec!["soak", "--target", "ftp://x/"],
             2,
-            "https is not supported yet",
+            "must begin with http://, https:// or unix:/",
         ),
         (vec!["report", "nonesuch"], 2, "there is no run"),
         (vec!["report", "full"], 2, "not a run folder"),

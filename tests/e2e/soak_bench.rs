@@ -93,6 +93,13 @@ impl Ran {
         self.verdict()["counts"][name].as_u64().unwrap()
     }
 
+    /// The lines of `windows.jsonl`.
+    pub(crate) fn windows(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.run.join("windows.jsonl")).unwrap();
+        let parse = |line| serde_json::from_str(line).unwrap();
+        text.lines().map(parse).collect()
+    }
+
     /// What holds of every run, however the target behaves.
     pub(crate) fn assert_sound(&self, due: u64) {
         let ends = ["ok", "error", "shed", "in_flight_at_end"].map(|name| self.count(name));

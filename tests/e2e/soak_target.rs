@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,6 +30,8 @@ pub(crate) enum Behaviour {
     Status(u16),
     /// Resets the connection.
     Reset,
+    /// Resets the connection in the middle of the answer.
+    Half,
     /// Answers with something that is not HTTP.
     Garbage,
     /// Announces and sends a body without end.
@@ -54,6 +57,8 @@ struct State {
     first: Mutex<Option<Instant>>,
     served: Mutex<Vec<Duration>>,
     bodies: Mutex<Vec<String>>,
+    paths: Mutex<Vec<String>>,
+    connections: AtomicUsize,
 }
 
 impl TestTarget {
@@ -63,6 +68,8 @@ impl TestTarget {
             first: Mutex::new(None),
             served: Mutex::new(Vec::new()),
             bodies: Mutex::new(Vec::new()),
+            paths: Mutex::new(Vec::new()),
+            connections: AtomicUsize::new(0),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -105,6 +112,16 @@ impl TestTarget {
         own
     }
 
+    /// Method, path and version of all requests.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.state.paths.lock().unwrap().clone()
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
     /// The bodies of all requests.
     pub(crate) fn bodies(&self) -> Vec<String> {
         self.state.bodies.lock().unwrap().clone()
@@ -129,12 +146,14 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    while let Some(body) = read_request(&mut stream, &mut buffer).await? {
+    state.connections.fetch_add(1, Ordering::Relaxed);
+    while let Some((path, body)) = read_request(&mut stream, &mut buffer).await? {
         let arrived = now();
         let first = *state.first.lock().unwrap().get_or_insert(arrived);
         let number = {
             let mut bodies = state.bodies.lock().unwrap();
             bodies.push(body);
+            state.paths.lock().unwrap().push(path);
             bodies.len()
         };
         wait(&state.behaviour, first).await;
@@ -194,6 +213,14 @@ async fn answer(stream: &mut TcpStream, behaviour: &Behaviour, number: usize) ->
             stream.set_zero_linger()?;
             return Ok(false);
         }
+        Behaviour::Half => {
+            let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of it";
+            stream.write_all(half.as_bytes()).await?;
+            stream.flush().await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.set_zero_linger()?;
+            return Ok(false);
+        }
         Behaviour::Endless => {
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n";
             stream.write_all(head.as_bytes()).await?;
@@ -210,8 +237,11 @@ async fn answer(stream: &mut TcpStream, behaviour: &Behaviour, number: usize) ->
     ))
 }
 
-/// The body of the next request; `None` when the client closed.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<String>> {
+/// The first line and the body of the next request; `None` when the client closed.
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Option<(String, String)>> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
@@ -222,8 +252,10 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
             if buffer.len() >= end + 4 + length {
                 let rest = buffer.split_off(end + 4 + length);
                 let body = String::from_utf8_lossy(&buffer[end + 4..]).into_owned();
+                let first = String::from_utf8_lossy(&buffer[..end]);
+                let first = first.lines().next().unwrap_or_default().to_owned();
                 *buffer = rest;
-                return Ok(Some(body));
+                return Ok(Some((first, body)));
             }
         }
         if stream.read_buf(buffer).await? == 0 {

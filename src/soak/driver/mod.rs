@@ -10,7 +10,7 @@ mod timer;
 
 use super::ledger::{ClosedWindow, Ledger, Plan, Start, Ticket};
 use super::monotonic::monotonic_ns;
-use super::queries::Bodies;
+use super::queries::Requests;
 use super::scenario::Scenario;
 use super::tally::Tally;
 use super::units::{nanoseconds, signed};
@@ -114,12 +114,14 @@ impl Driver {
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub fn start(scenario: &Scenario, bodies: Bodies, begin: Begin) -> io::Result<Self> {
+    pub fn start(scenario: &Scenario, requests: Requests, begin: Begin) -> io::Result<Self> {
         raise_descriptor_limit();
         let plan = Plan {
-            measured_from_ns: nanoseconds(scenario.warmup),
-            measured_ns: nanoseconds(scenario.duration),
-            counted_from_ns: begin.from_ns.saturating_sub(nanoseconds(scenario.warmup)),
+            measured_from_ns: nanoseconds(scenario.load.warmup),
+            measured_ns: nanoseconds(scenario.load.duration),
+            counted_from_ns: begin
+                .from_ns
+                .saturating_sub(nanoseconds(scenario.load.warmup)),
             window_ns: nanoseconds(scenario.window),
             timeout_ns: nanoseconds(scenario.timeout),
             max_in_flight: scenario.max_in_flight,
@@ -132,7 +134,7 @@ impl Driver {
         });
         let (due, handed_over) = mpsc::unbounded_channel();
         let (finish, finished) = oneshot::channel();
-        let sender = requests::Sender::new(scenario, bodies, Arc::clone(&shared))?;
+        let sender = requests::Sender::new(scenario, requests, Arc::clone(&shared))?;
         let http = requests::spawn(sender, handed_over, finished)?;
         let timer = timer::spawn(scenario, Arc::clone(&shared), begin.from_ns, due)?;
         Ok(Self {
@@ -275,10 +277,12 @@ impl Driver {
 
 /// How many requests are due before `from_ns`, those of the warm-up included.
 fn due_before(scenario: &Scenario, from_ns: u64) -> u64 {
-    let warmup = scenario.warmup_schedule();
-    match from_ns.checked_sub(nanoseconds(scenario.warmup)) {
+    let warmup = scenario.load.warmup_schedule();
+    match from_ns.checked_sub(nanoseconds(scenario.load.warmup)) {
         None => warmup.cursor().first_from(from_ns),
-        Some(measured_ns) => warmup.count() + scenario.schedule().cursor().first_from(measured_ns),
+        Some(measured_ns) => {
+            warmup.count() + scenario.load.schedule().cursor().first_from(measured_ns)
+        }
     }
 }
 

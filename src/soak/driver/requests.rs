@@ -1,16 +1,17 @@
 //! The thread that talks HTTP: sends what it is handed at once, on an idle connection or a new one.
 
 use super::{Admitted, Interrupt, Shared};
-use crate::client::{BodyLimits, ClientError, Connection, Reply, Sent, Target};
+use crate::client::{BodyLimits, ClientError, Connection, Connector, Reply, Sent};
 use crate::soak::causes::{self, Cause};
+use crate::soak::check::{self, Check};
 use crate::soak::ledger::Ticket;
-use crate::soak::queries::Bodies;
+use crate::soak::queries::Requests;
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::StatusRange;
 use crate::soak::tally::{ErrorKind, Outcome};
 use crate::soak::units::show_duration;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,10 +20,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Largest answer; one that goes on longer is an error of its own kind.
 const MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
+/// Largest answer whose body is checked.
+const MAX_CHECKED_BYTES: u64 = 1024 * 1024;
 /// Largest answer that is searched for what it says of the target's cache.
 const MAX_PROBED_BYTES: u64 = 64 * 1024;
 /// So many answers without a word of the cache, and it is not looked for any more.
@@ -91,13 +94,15 @@ async fn heed_signals(shared: Arc<Shared>) {
 /// Everything that a request is made of.
 pub(super) struct Sender {
     shared: Arc<Shared>,
-    target: Target,
-    uri: Uri,
+    connector: Connector,
     method: Method,
     headers: HeaderMap,
-    bodies: Bodies,
+    requests: Requests,
     timeout: Duration,
     expected: Vec<StatusRange>,
+    checks: Checks,
+    /// One for each connection that may be there at a time.
+    connections: Semaphore,
     /// Idle connections, the most recently used last. No more than ever were in flight at once.
     idle: Mutex<Vec<Connection>>,
     probe: CacheProbe,
@@ -106,32 +111,39 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(
         scenario: &Scenario,
-        bodies: Bodies,
+        requests: Requests,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
         let invalid = |error: &dyn std::fmt::Display| {
             io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
         };
-        let target = scenario.target.clone();
-        let host = target.endpoint.authority();
+        let endpoint = scenario.target.endpoint.clone();
+        let host = endpoint.authority();
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().map_err(|error| invalid(&error))?);
         let agent = concat!("alfred-soak/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        if !scenario.body.is_empty() {
+        if !scenario.body.text().is_empty() {
             let json = HeaderValue::from_static("application/json");
             headers.insert(header::CONTENT_TYPE, json);
         }
         headers.extend(scenario.headers.clone());
         Ok(Self {
             shared,
-            uri: target.path.parse().map_err(|error| invalid(&error))?,
-            target,
+            connector: Connector::new(endpoint, &scenario.trust)
+                .map_err(|error| invalid(&error))?,
             method: scenario.method.clone(),
             headers,
-            bodies,
+            requests,
             timeout: scenario.timeout,
             expected: scenario.expected_status.clone(),
+            checks: Checks::of(&scenario.checks),
+            connections: Semaphore::new(
+                scenario
+                    .connections
+                    .unwrap_or(scenario.max_in_flight)
+                    .min(Semaphore::MAX_PERMITS),
+            ),
             idle: Mutex::new(Vec::new()),
             probe: CacheProbe::default(),
         })
@@ -155,9 +167,10 @@ impl Sender {
     }
 
     fn request(&self, ticket: Ticket) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.bodies.of(ticket.number())));
+        let said = self.requests.of(ticket.number());
+        let mut request = Request::new(Full::new(said.body));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = said.uri;
         *request.headers_mut() = self.headers.clone();
         request
     }
@@ -165,21 +178,24 @@ impl Sender {
     /// One request, one answer. A connection that turns out to be closed before a byte was written
     /// is replaced; nothing is ever sent twice.
     async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
-        let limits = BodyLimits {
-            max_bytes: MAX_BODY_BYTES,
-            keep_bytes: if self.probe.looks() {
-                MAX_PROBED_BYTES
-            } else {
-                0
-            },
+        let probed = if self.probe.looks() {
+            MAX_PROBED_BYTES
+        } else {
+            0
         };
+        let limits = BodyLimits {
+            max_bytes: self.checks.max_bytes,
+            keep_bytes: probed.max(self.checks.keep_bytes),
+        };
+        // Never closed.
+        let _one = self.connections.acquire().await;
         while let Some(mut connection) = self.take_idle() {
             match connection.exchange(request, limits).await? {
                 Sent::Answered(reply) => return Ok(self.keep(connection, reply)),
                 Sent::NotSent(returned) => request = returned,
             }
         }
-        let mut connection = Connection::open(&self.target.endpoint).await?;
+        let mut connection = self.connector.open().await?;
         match connection.exchange(request, limits).await? {
             Sent::Answered(reply) => Ok(self.keep(connection, reply)),
             Sent::NotSent(_) => Err(ClientError::Reset { source: None }),
@@ -210,15 +226,50 @@ impl Sender {
                 format!("status {status}").into(),
             );
         }
+        if let Some(failed) = self.checks.failed(reply) {
+            return Outcome::Error(ErrorKind::Check, failed.into());
+        }
         Outcome::Ok {
             cached: self.probe.cached(reply),
         }
     }
 }
 
+/// What answers are held against, and how much of them it takes.
+struct Checks {
+    all: Vec<Check>,
+    max_bytes: u64,
+    keep_bytes: u64,
+}
+
+impl Checks {
+    fn of(checks: &[Check]) -> Self {
+        let sizes = checks.iter().filter_map(Check::max_bytes);
+        let reads_body = checks.iter().any(Check::reads_body);
+        Self {
+            all: checks.to_vec(),
+            max_bytes: sizes.min().unwrap_or(MAX_BODY_BYTES),
+            keep_bytes: if reads_body { MAX_CHECKED_BYTES } else { 0 },
+        }
+    }
+
+    fn failed(&self, reply: &Reply) -> Option<String> {
+        if self.keep_bytes == 0 {
+            return None;
+        }
+        let Some(body) = &reply.body else {
+            return Some(format!(
+                "the answer is larger than {MAX_CHECKED_BYTES} bytes, and not checked"
+            ));
+        };
+        check::first_failed(&self.all, body)
+    }
+}
+
 fn kind_of(error: &ClientError) -> ErrorKind {
     match error {
         ClientError::Connect { .. } | ClientError::Address { .. } => ErrorKind::Connect,
+        ClientError::Tls { .. } => ErrorKind::Tls,
         ClientError::Local { .. } => ErrorKind::Local,
         ClientError::Timeout { .. } => ErrorKind::Timeout,
         ClientError::Reset { .. } => ErrorKind::Reset,

@@ -24,9 +24,9 @@ pub(super) fn spawn(
     from_ns: u64,
     due: UnboundedSender<Admitted>,
 ) -> io::Result<JoinHandle<()>> {
-    let warmup = scenario.warmup_schedule().cursor();
-    let measured = scenario.schedule().cursor();
-    let measured_from_ns = nanoseconds(scenario.warmup);
+    let warmup = scenario.load.warmup_schedule().cursor();
+    let measured = scenario.load.schedule().cursor();
+    let measured_from_ns = nanoseconds(scenario.load.warmup);
     std::thread::Builder::new()
         .name("soak-timer".to_owned())
         .spawn(move || {

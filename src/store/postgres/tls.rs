@@ -20,6 +20,7 @@ mod verifiers;
 mod tests;
 
 use super::dsn::{RootCertificates, SslMode, Tls, Versions, user_file};
+use crate::tls::{Unchecked, read_pem};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
@@ -28,9 +29,9 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::{ClientConfig, RootCertStore, version};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
-use verifiers::{Checked, Unchecked};
+use verifiers::Checked;
 
 /// What `tls` asks for, ready to connect.
 ///
@@ -110,30 +111,12 @@ fn roots(tls: &Tls) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
     }
 }
 
-/// What the machine trusts; read once, since it is a hundred files.
 fn system_roots() -> Result<Vec<CertificateDer<'static>>, String> {
-    static ROOTS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| rustls_native_certs::load_native_certs().certs);
+    let roots = crate::tls::system_roots();
     if roots.is_empty() {
         return Err("this machine trusts no certificate authority; set sslrootcert".to_owned());
     }
-    Ok(roots.clone())
-}
-
-/// The items of a kind in a PEM file, of which there has to be one.
-fn read_pem<T: rustls::pki_types::pem::PemObject>(
-    key: &str,
-    path: &Path,
-) -> Result<Vec<T>, String> {
-    let items = T::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match items {
-        Ok(items) if items.is_empty() => Err(format!(
-            "{key} {} holds nothing of the kind",
-            path.display()
-        )),
-        Ok(items) => Ok(items),
-        Err(error) => Err(format!("cannot read {key} {}: {error}", path.display())),
-    }
+    Ok(roots.to_vec())
 }
 
 type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -1,7 +1,7 @@
 //! An open-loop client: requests are due on a schedule, whatever became of those before, and each is
 //! measured from when it was due.
 
-use alfred::client::{BodyLimits, Connection, Endpoint, Sent};
+use alfred::client::{BodyLimits, Connector, Endpoint, Sent, Trust};
 use alfred::clock::{Clock as _, SystemClock};
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use serde_json::{Value, json};
@@ -215,7 +215,8 @@ async fn exchange(endpoint: &Endpoint, path: &str, body: &Value) -> (String, boo
         max_bytes: 1 << 20,
         keep_bytes: 1 << 20,
     };
-    let sent = match Connection::open(endpoint).await {
+    let connector = Connector::new(endpoint.clone(), &Trust::System).unwrap();
+    let sent = match connector.open().await {
         Ok(mut connection) => connection.exchange(request, limits).await,
         Err(error) => return (error.to_string(), false),
     };
