@@ -16,6 +16,7 @@ pub mod report;
 pub mod runs;
 mod serve;
 pub mod soak;
+mod soak_capacity;
 mod soak_notice;
 mod soak_request;
 mod soak_resume;

@@ -1,5 +1,6 @@
 //! `alfred soak`: load on a schedule, and a verdict.
 
+use super::soak_capacity::{self, CapacityArgs};
 use super::soak_notice::Noticed;
 use super::soak_request::RequestArgs;
 use super::{Context, Outcome, soak_resume};
@@ -40,6 +41,10 @@ Examples:
 
   A scenario file, for half an hour instead of what it says:
     alfred soak /etc/alfred/soak.d/smoke.toml --duration 30m
+
+  The highest rate that the target holds, with every threshold met:
+    alfred soak --target http://127.0.0.1:8080/v1/query --queries perf/queryset.txt \\
+      --find-capacity --unit alfred.service
 
 Latency is measured from when a request was due, not from when it was sent, so a target that stalls
 is charged for every request that came due meanwhile.
@@ -119,6 +124,9 @@ pub struct SoakArgs {
     /// Record the run in this folder instead of a new one among the runs
     #[arg(long, value_name = "RUN_DIR")]
     pub out: Option<PathBuf>,
+    /// Flags of `--find-capacity`
+    #[command(flatten)]
+    pub capacity: CapacityArgs,
 }
 
 impl SoakArgs {
@@ -169,6 +177,9 @@ pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
     if args.resume_all {
         return soak_resume::all(runs_dir);
     }
+    if args.capacity.find_capacity {
+        return soak_capacity::perform(args, runs_dir, context);
+    }
     let plan = match &args.resume {
         Some(folder) => soak_resume::one(args, folder)?,
         None if args.resume_unfinished => soak_resume::newest_or_new(args, runs_dir, context)?,
@@ -197,7 +208,11 @@ pub(super) fn perform(plan: &Plan, context: &Context) -> Outcome {
         }
     };
     drop(view);
-    let finished = made.map_err(|error| soak_failure(error, plan))?;
+    let place = match plan {
+        Plan::New { place, .. } => Some(place),
+        Plan::Resume { .. } => None,
+    };
+    let finished = made.map_err(|error| run_failure(error, place))?;
     let outcome = judged(&finished);
     events::soak_verdict(
         finished.verdict.verdict.as_str(),
@@ -271,7 +286,8 @@ pub(super) fn resolve_failure(error: ScenarioError) -> Failure {
         .maybe_hint(hint)
 }
 
-fn soak_failure(error: SoakError, plan: &Plan) -> Failure {
+/// Why there is no run, and what to do; `place` is that of a new one.
+pub(super) fn run_failure(error: SoakError, place: Option<&Place>) -> Failure {
     match error {
         SoakError::Queries(queries) => {
             let is_absent = matches!(&queries, QueriesError::Read { .. });
@@ -287,16 +303,10 @@ fn soak_failure(error: SoakError, plan: &Plan) -> Failure {
         }
         SoakError::Path(path) => Failure::usage("cannot start a soak").because(path),
         SoakError::RunLog(_) => {
-            let hint = match plan {
-                Plan::New {
-                    place: Place::At(_),
-                    ..
-                } => "choose a folder that is new or empty with --out RUN_DIR",
-                Plan::New {
-                    place: Place::In(_),
-                    ..
-                } => "choose a folder that you may write to with --out RUN_DIR",
-                Plan::Resume { .. } => "see that the disk has room and the folder may be written",
+            let hint = match place {
+                Some(Place::At(_)) => "choose a folder that is new or empty with --out RUN_DIR",
+                Some(Place::In(_)) => "choose a folder that you may write to with --out RUN_DIR",
+                None => "see that the disk has room and the folder may be written",
             };
             Failure::failed("the soak cannot be recorded")
                 .because(error)

@@ -15,6 +15,8 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// The body; may be empty.
     pub body: Bytes,
+    /// Whose certificates are trusted over https.
+    pub trust: Trust,
 }
 
 /// How long to wait and how much to read.
@@ -78,7 +80,7 @@ async fn request(
         max_bytes: limits.max_response_bytes,
         keep_bytes: limits.max_response_bytes,
     };
-    let connector = Connector::new(target.endpoint.clone(), &Trust::System)?;
+    let connector = Connector::new(target.endpoint.clone(), &outgoing.trust)?;
     let mut connection = connector.open().await?;
     match connection.exchange(request, body_limits).await? {
         Sent::Answered(reply) => Ok(Response {

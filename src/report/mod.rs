@@ -4,6 +4,7 @@
 //! of all their requests together, never averages of percentiles.
 
 mod beside;
+pub mod capacity;
 pub mod compare;
 mod compare_text;
 mod csv;

@@ -271,7 +271,7 @@ fn ending(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
 }
 
 /// Lines of at most `width` characters, broken at spaces; a longer word stays whole.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

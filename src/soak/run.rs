@@ -242,14 +242,18 @@ fn run_record(scenario: &Scenario, id: String, queries: &QuerySet, now: Reading)
 }
 
 fn folder_name(run: &RunRecord, measured_from: SystemTime) -> String {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    let start = OffsetDateTime::from(measured_from)
-        .format(format)
-        .unwrap_or_default();
-    format!("{start}-{}-{}", run.name, run.id)
+    format!("{}-{}-{}", stamp(measured_from), run.name, run.id)
 }
 
-fn host() -> HostRecord {
+/// A moment as names of folders have it.
+pub(super) fn stamp(moment: SystemTime) -> String {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    OffsetDateTime::from(moment)
+        .format(format)
+        .unwrap_or_default()
+}
+
+pub(super) fn host() -> HostRecord {
     let names = rustix::system::uname();
     let memory = rustix::system::sysinfo();
     #[expect(

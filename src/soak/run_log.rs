@@ -320,7 +320,11 @@ fn json<T: serde::Serialize>(value: &T, pretty: bool) -> Vec<u8> {
     text
 }
 
-fn write_atomically(folder: &Path, name: &str, content: &[u8]) -> Result<(), RunLogError> {
+pub(super) fn write_atomically(
+    folder: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<(), RunLogError> {
     let path = folder.join(name);
     let temporary = folder.join(format!(".{name}.tmp"));
     File::create(&temporary)

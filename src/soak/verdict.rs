@@ -22,7 +22,7 @@ const LAG_FLOOR_MS: f64 = 5.0;
 /// Share of the tightest latency threshold that p99 of lag may take.
 const LAG_SHARE: f64 = 0.1;
 /// Share of due requests that the cap, or this machine's own limits, may cost.
-const SHED_SHARE: f64 = 0.001;
+pub(super) const SHED_SHARE: f64 = 0.001;
 /// Share of windows that may be missing.
 const MISSING_SHARE: f64 = 0.01;
 /// Boot time ahead of monotonic time by more than this is a suspended machine. The two clocks are
@@ -163,7 +163,7 @@ fn lag_p99_ms(tally: &Tally) -> Option<f64> {
 }
 
 /// p99 of lag beyond this makes the generator the bottleneck.
-fn lag_limit_ms(thresholds: &[Threshold]) -> f64 {
+pub(super) fn lag_limit_ms(thresholds: &[Threshold]) -> f64 {
     let tightest = thresholds
         .iter()
         .filter_map(Threshold::latency_limit_ms)

@@ -31,6 +31,7 @@ mod reembed;
 mod soak;
 mod soak_bench;
 mod soak_beside;
+mod soak_capacity;
 mod soak_requests;
 mod soak_resume;
 mod soak_runs;

@@ -24,6 +24,10 @@ pub(crate) enum Behaviour {
         from: Duration,
         length: Duration,
     },
+    /// Takes one request after the other, `each` for every one, however many wait.
+    Queue { each: Duration },
+    /// Answers one request every `each`, and 503 at once beyond that and a small burst.
+    Limited { each: Duration },
     /// Never answers.
     Silent,
     /// Answers at once with this status.
@@ -55,6 +59,8 @@ pub(crate) struct TestTarget {
 struct State {
     behaviour: Behaviour,
     first: Mutex<Option<Instant>>,
+    /// When what was taken in so far is done, of [`Behaviour::Queue`] and [`Behaviour::Limited`].
+    free: Mutex<Option<Instant>>,
     served: Mutex<Vec<Duration>>,
     bodies: Mutex<Vec<String>>,
     paths: Mutex<Vec<String>>,
@@ -66,6 +72,7 @@ impl TestTarget {
         let state = Arc::new(State {
             behaviour,
             first: Mutex::new(None),
+            free: Mutex::new(None),
             served: Mutex::new(Vec::new()),
             bodies: Mutex::new(Vec::new()),
             paths: Mutex::new(Vec::new()),
@@ -157,13 +164,40 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
             bodies.len()
         };
         wait(&state.behaviour, first).await;
-        let go_on = answer(&mut stream, &state.behaviour, number).await?;
+        let behaviour = state.admitted(arrived).await;
+        let go_on = answer(&mut stream, &behaviour, number).await?;
         state.served.lock().unwrap().push(arrived.elapsed());
         if !go_on {
             break;
         }
     }
     Ok(())
+}
+
+/// Requests that a [`Behaviour::Limited`] target takes at once.
+const BURST: u32 = 20;
+
+impl State {
+    /// What is done with a request that arrived now, after its place in the queue came.
+    async fn admitted(&self, arrived: Instant) -> Behaviour {
+        let (each, most) = match self.behaviour {
+            Behaviour::Queue { each } => (each, Duration::MAX),
+            Behaviour::Limited { each } => (each, each * BURST),
+            _ => return self.behaviour.clone(),
+        };
+        let done = {
+            let mut free = self.free.lock().unwrap();
+            let begins = free.map_or(arrived, |free| free.max(arrived));
+            if begins.saturating_duration_since(arrived) > most {
+                return Behaviour::Status(503);
+            }
+            *free.insert(begins + each)
+        };
+        if matches!(self.behaviour, Behaviour::Queue { .. }) {
+            tokio::time::sleep_until(done.into()).await;
+        }
+        Behaviour::Status(200)
+    }
 }
 
 async fn wait(behaviour: &Behaviour, first: Instant) {

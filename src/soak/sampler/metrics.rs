@@ -14,8 +14,8 @@ const LIMITS: Limits = Limits {
 const MAX_SERIES: usize = 64;
 
 /// What is kept when nothing else is said: memory, CPU and descriptors as the target sees them, its
-/// pool, its cache, its errors.
-pub(super) const DEFAULT_SERIES: [&str; 8] = [
+/// pool, its cache, its errors, its provider.
+pub(super) const DEFAULT_SERIES: [&str; 9] = [
     "process_resident_memory_bytes",
     "process_open_fds",
     "process_cpu_seconds_total",
@@ -24,6 +24,7 @@ pub(super) const DEFAULT_SERIES: [&str; 8] = [
     "embedding_cache_*_total",
     "retrieval_errors_total",
     "http_server_in_flight*",
+    "openai_requests_total",
 ];
 
 /// Asks for the metrics and keeps those that are chosen.

@@ -1,0 +1,166 @@
+//! `alfred soak --find-capacity`: the highest rate that a target holds.
+
+use super::soak::{SoakArgs, resolve_failure, run_failure};
+use super::soak_notice::Noticed;
+use super::{Context, Outcome};
+use crate::clock::SystemClock;
+use crate::failure::{Failure, FailureKind};
+use crate::report::{capacity as report, live};
+use crate::soak::capacity::hunt::Found;
+use crate::soak::capacity::plan::parse_precision;
+use crate::soak::capacity::record::TryRecord;
+use crate::soak::capacity::search::Leg;
+use crate::soak::capacity::{Asked, CapacityRecord, Follow, Plan, find};
+use crate::soak::record::Verdict;
+use crate::soak::threshold::Threshold;
+use crate::soak::units::{Rate, parse_duration, show_duration};
+use crate::soak::{Place, SoakError, Watch};
+use crate::telemetry::events;
+use std::path::Path;
+use std::time::Duration;
+
+/// Flags of the search.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Finding the capacity")]
+pub struct CapacityArgs {
+    /// Search for the highest rate at which every threshold holds; --qps and --duration do not apply
+    #[arg(long, conflicts_with_all = ["resume", "resume_unfinished", "resume_all"])]
+    pub find_capacity: bool,
+    /// Lowest rate to try [default: 10]
+    #[arg(long, value_name = "RATE", requires = "find_capacity")]
+    pub from: Option<Rate>,
+    /// Highest rate to try [default: 100000]
+    #[arg(long, value_name = "RATE", requires = "find_capacity")]
+    pub up_to: Option<Rate>,
+    /// How long each rate is tried; the rate found, three times as long [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "find_capacity")]
+    pub step_duration: Option<Duration>,
+    /// How far apart the highest rate held and the lowest that broke may be [default: 3%]
+    #[arg(long, value_name = "SHARE", value_parser = parse_precision, requires = "find_capacity")]
+    pub precision: Option<f64>,
+}
+
+/// Makes the search, says what was found, and ends as it does.
+pub(super) fn perform(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
+    let asked = Asked {
+        from: args.capacity.from,
+        up_to: args.capacity.up_to,
+        step: args.capacity.step_duration,
+        precision: args.capacity.precision,
+    };
+    let plan = args
+        .given()
+        .and_then(|settings| Plan::resolve(settings, &asked))
+        .map_err(resolve_failure)?;
+    let place = match &args.out {
+        Some(folder) => Place::At(folder.clone()),
+        None => Place::In(runs_dir.to_owned()),
+    };
+    let mut follower = Follower {
+        thresholds: plan.scenario.thresholds.clone(),
+        most_steps: 0,
+    };
+    let found =
+        find(&plan, &place, &SystemClock, &mut follower).map_err(|error| failure(error, &place))?;
+    keep(&found)?;
+    let outcome = judged(&found);
+    let verdict = found.record.verdict.unwrap_or(Verdict::Invalid);
+    events::soak_verdict(
+        verdict.as_str(),
+        &found.record.name,
+        &found.folder.display().to_string(),
+        &found.record.reasons.join("; "),
+    );
+    let text = if context.json {
+        serde_json::to_string_pretty(&found.record)
+            .map_err(|error| Failure::failed("cannot write the result as JSON").because(error))?
+            + "\n"
+    } else {
+        report::text(&found.record, &found.folder, console::colors_enabled())
+    };
+    super::report::to_stdout(&text)?;
+    outcome
+}
+
+fn failure(error: SoakError, place: &Place) -> Failure {
+    match error {
+        // A step is no run to go on with: what it was a step of is gone.
+        SoakError::Left { folder } => {
+            let what = "the machine is going down, and the search ends without a result";
+            let folder = folder.parent().unwrap_or(&folder).display().to_string();
+            Failure::new(FailureKind::Invalid, what)
+                .hint(format!("see what held so far in {folder}/capacity.json"))
+        }
+        other => run_failure(other, Some(place)),
+    }
+}
+
+/// Writes the report for people beside `capacity.json`.
+fn keep(found: &Found) -> Outcome {
+    let files = [
+        ("capacity.html", report::page(&found.record)),
+        (
+            "capacity.txt",
+            report::text(&found.record, &found.folder, false),
+        ),
+    ];
+    for (name, text) in files {
+        let path = found.folder.join(name);
+        std::fs::write(&path, text).map_err(|error| {
+            Failure::failed(format!("cannot write {}", path.display())).because(error)
+        })?;
+    }
+    Ok(())
+}
+
+fn judged(found: &Found) -> Outcome {
+    let kind = match found.record.verdict {
+        Some(Verdict::Pass) => return Ok(()),
+        Some(Verdict::Fail) => FailureKind::ThresholdCrossed,
+        Some(Verdict::Invalid) | None => FailureKind::Invalid,
+    };
+    let folder = found.folder.display();
+    let reasons = found.record.reasons.join("; ");
+    let what = format!("no capacity was found: {reasons}");
+    Err(Failure::new(kind, what).hint(format!("see every step in {folder}/capacity.html")))
+}
+
+/// Tells the search on stderr: a line a step, and within a step what a soak shows.
+struct Follower {
+    thresholds: Vec<Threshold>,
+    most_steps: u64,
+}
+
+impl Follow for Follower {
+    fn begins(&mut self, folder: &Path, record: &CapacityRecord) {
+        let asked = &record.asked;
+        self.most_steps = asked.most_steps;
+        let most = Duration::try_from_secs_f64(asked.most_s).unwrap_or_default();
+        say(&format!(
+            "searching the capacity of {} from {}/s up to {}/s: at most {} steps, {} in all; recorded \
+             in {}",
+            record.target,
+            asked.from_per_s,
+            asked.up_to_per_s,
+            asked.most_steps,
+            show_duration(Duration::from_secs(most.as_secs())),
+            folder.display()
+        ));
+    }
+
+    fn step(&mut self, _number: u64, _rate: f64, _leg: Leg) -> Box<dyn Watch> {
+        Box::new(Noticed::new(live::view(self.thresholds.clone())))
+    }
+
+    fn made(&mut self, step: &TryRecord) {
+        say(&report::line(step, self.most_steps));
+    }
+
+    fn recovers(&mut self) {
+        say("waiting until the target answers as quickly as before the search");
+    }
+}
+
+fn say(line: &str) {
+    let _ = console::Term::stderr().write_line(line);
+}

@@ -1,0 +1,56 @@
+//! Whether somebody asked the search to end: a run hears of signals by itself, and what is between two
+//! runs would not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// Listens until it is dropped.
+pub(super) struct Halt {
+    asked: Arc<AtomicBool>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Halt {
+    /// Listens for SIGINT, SIGTERM and SIGHUP.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let asked = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let told = Arc::clone(&asked);
+        std::thread::Builder::new()
+            .name("soak-halt".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = first_signal() => told.store(true, Ordering::Relaxed),
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self { asked, _stop: stop })
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+async fn first_signal() {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
