@@ -195,7 +195,8 @@ impl Sender {
                 Sent::NotSent(returned) => request = returned,
             }
         }
-        let mut connection = self.connector.open().await?;
+        // Boxed: it is rare, and every request would carry room for a TLS handshake.
+        let mut connection = Box::pin(self.connector.open()).await?;
         match connection.exchange(request, limits).await? {
             Sent::Answered(reply) => Ok(self.keep(connection, reply)),
             Sent::NotSent(_) => Err(ClientError::Reset { source: None }),

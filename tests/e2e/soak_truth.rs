@@ -1,0 +1,81 @@
+//! What a soak reports of targets whose latencies follow a known law.
+
+use crate::soak_bench::Bench;
+use crate::soak_law::{Law, LawTarget, Plan};
+use alfred::soak::units::float;
+
+/// As far as a percentile may be off.
+const SHARE: f64 = 0.02;
+const LEAST_MS: f64 = 0.2;
+/// A busy machine spoils a measurement, and not three of them.
+const ATTEMPTS: u32 = 3;
+
+/// Holds what a soak reports of a law against the law: what is off, in words.
+fn holds(plan: Plan) -> Result<(), String> {
+    let (bench, target) = (Bench::new(), LawTarget::start(plan));
+    let url = format!("http://{}/", target.address);
+    let flags = format!("--qps {} --count {} --window 1s", plan.per_s, plan.count);
+    let ran = bench.soak("law", &url, &flags);
+    ran.assert_sound(plan.count);
+    let verdict = ran.verdict();
+    if verdict["verdict"] == "INVALID" {
+        return Err(ran.stdout);
+    }
+    let truth = plan.responses_ms();
+    for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99_9", 0.999)] {
+        let expected_ms = at(&truth, quantile);
+        let seen_ms = verdict["response_ms"][name].as_f64().unwrap();
+        let off_ms = (seen_ms - expected_ms).abs();
+        if off_ms > LEAST_MS.max(SHARE * expected_ms) {
+            return Err(format!(
+                "{plan:?} {name}: {seen_ms} ms, the law's {expected_ms} ms"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The value that `quantile` of them do not pass, as HdrHistogram counts.
+fn at(sorted: &[f64], quantile: f64) -> f64 {
+    let rank = (quantile * float(sorted.len() as u64)).ceil();
+    let place = (0..sorted.len()).find(|place| float(*place as u64 + 1) >= rank);
+    sorted[place.unwrap_or(0)]
+}
+
+fn assert_holds(plan: Plan) {
+    let mut last = String::new();
+    for _ in 0..ATTEMPTS {
+        match holds(plan) {
+            Ok(()) => return,
+            Err(error) => last = error,
+        }
+    }
+    panic!("{last}");
+}
+
+macro_rules! laws {
+    ($($name:ident: $law:ident, $per_s:literal/s, $count:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            assert_holds(Plan { law: Law::$law, per_s: $per_s, count: $count });
+        }
+    )*};
+}
+
+laws! {
+    truth_of_a_log_normal_law: LogNormal, 100/s, 1_500;
+    truth_of_a_freeze: Freeze, 100/s, 2_000;
+    truth_of_ramping_errors: RampingErrors, 200/s, 2_000;
+    long_truth_constant_100: Constant, 100/s, 6_000;
+    long_truth_constant_1000: Constant, 1_000/s, 30_000;
+    long_truth_log_normal_100: LogNormal, 100/s, 6_000;
+    long_truth_log_normal_1000: LogNormal, 1_000/s, 30_000;
+    long_truth_freeze_100: Freeze, 100/s, 6_000;
+    long_truth_freeze_1000: Freeze, 1_000/s, 30_000;
+    long_truth_slow_100: Slow2Percent, 100/s, 6_000;
+    long_truth_slow_1000: Slow2Percent, 1_000/s, 30_000;
+    long_truth_drift_100: Drift, 100/s, 18_000;
+    long_truth_drift_1000: Drift, 1_000/s, 60_000;
+    long_truth_ramping_errors_100: RampingErrors, 100/s, 6_000;
+    long_truth_ramping_errors_1000: RampingErrors, 1_000/s, 30_000;
+}
