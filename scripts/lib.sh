@@ -30,6 +30,27 @@ need_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# python_tool NAME REQUIREMENT PROGRAM: prints the path of a program out of a Python package, installed
+# once into a virtual environment of that name in the cache: ALFRED_CACHE, else
+# ${XDG_CACHE_HOME:-~/.cache}/alfred.
+python_tool() (
+  cache=${ALFRED_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/alfred}
+  folder=$cache/$1
+  mkdir -p "$cache"
+  exec 9>"$cache/.$1.lock"
+  flock 9
+  if [ "$(cat "$folder/complete" 2>/dev/null)" != "$2" ]; then
+    need_packages python3:python3 >&2
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv:- >&2
+    rm -rf "$folder"
+    python3 -m venv "$folder" >&2
+    "$folder/bin/python" -m pip --quiet --disable-pip-version-check install --retries 5 "$2" >&2 ||
+      fail "cannot install $2" "check that pip reaches a package index: pip download '$2'"
+    echo "$2" >"$folder/complete"
+  fi
+  echo "$folder/bin/$3"
+)
+
 # need_rust: a toolchain of at least the version that Cargo.toml states.
 need_rust() {
   local wanted have

@@ -1,6 +1,6 @@
 //! What a soak sends, and what it holds answers against: stages, query sets, paths, https, checks.
 
-use crate::soak_bench::Bench;
+use crate::soak_bench::{Bench, Ran};
 use crate::soak_target::{Behaviour, TestTarget};
 use std::collections::BTreeSet;
 use std::fs;
@@ -198,6 +198,67 @@ fn a_host_without_an_address_is_a_connect_error() {
         "{}",
         ran.stderr
     );
+}
+
+/// The name of the target has an address, then none, then one again.
+#[test]
+fn a_name_whose_address_comes_and_goes_costs_what_was_due_meanwhile() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: mounting another /etc/hosts needs root");
+        return;
+    }
+    let bench = Bench::new();
+    // Closes every connection, so that the name is looked up for each request.
+    let target = TestTarget::start(Behaviour::Closing);
+    let script = r#"
+        echo '127.0.0.1 flapping.test' >known
+        cat known >hosts
+        mount --bind hosts /etc/hosts || exit 90
+        "$ALFRED" soak --target "http://flapping.test:$PORT/" --queries queries.txt --qps 20 \
+            --duration 3s --window 500ms --threshold p95\<30s --threshold error_rate\<99% --out run 2>said >told &
+        pid=$!
+        lines() { cat run/windows.jsonl 2>/dev/null | wc -l; }
+        until [ "$(lines)" -ge 2 ]; do sleep 0.05; done
+        : >hosts
+        until grep -q '"connect"' run/windows.jsonl; do sleep 0.05; done
+        cat known >hosts
+        wait $pid
+        echo "soak: $?"
+    "#;
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .current_dir(bench.path(""))
+        .env("ALFRED", env!("CARGO_BIN_EXE_alfred"))
+        .env("PORT", target.address.port().to_string())
+        .output()
+        .unwrap();
+    let said = fs::read_to_string(bench.path("said")).unwrap_or_default();
+    let ran = Ran::of(&output, bench.path("run"));
+    assert!(ran.stdout.contains("soak: 0"), "{}\n{said}", ran.stdout);
+    ran.assert_sound(60);
+    assert_eq!(
+        ran.verdict()["errors_by_kind"]["connect"],
+        ran.count("error")
+    );
+    assert!((1..60).contains(&ran.count("error")), "{said}");
+    let windows = ran.windows();
+    let (first, last) = (&windows[0], &windows[5]);
+    assert_eq!(
+        (&first["counts"]["ok"], &last["counts"]["ok"]),
+        (&10.into(), &10.into())
+    );
+}
+
+#[test]
+fn an_answer_after_the_timeout_is_given_to_no_other_request() {
+    let bench = Bench::new();
+    let target = TestTarget::start(Behaviour::Steady {
+        delay: Duration::from_millis(300),
+    });
+    let flags = "--qps 20 --count 20 --timeout 100ms --connections 1";
+    let ran = bench.soak("late", &target.url(), flags);
+    ran.assert_sound(20);
+    assert_eq!(ran.verdict()["errors_by_kind"]["timeout"], 20);
 }
 
 #[test]

@@ -107,6 +107,16 @@ fn models_dir() -> PathBuf {
     models
 }
 
+/// The program that `scripts/NAME` installs and prints.
+pub(crate) fn installed_by(name: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scripts")
+        .join(name);
+    let found = Command::new(script).output().unwrap();
+    assert!(found.status.success(), "{found:?}");
+    String::from_utf8(found.stdout).unwrap().trim().into()
+}
+
 /// Waits for a command, within bounds.
 pub(crate) fn finish(mut child: Child) -> Done {
     let read = |stream: Option<Box<dyn std::io::Read + Send>>| {

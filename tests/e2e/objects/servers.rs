@@ -1,10 +1,9 @@
 //! An S3 for tests, and servers that answer as they are told.
 
-use crate::support::{Done, Home, PATIENCE, eventually, finish};
+use crate::support::{Done, Home, PATIENCE, eventually, finish, installed_by};
 use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -20,11 +19,7 @@ pub(super) struct Moto {
 
 impl Moto {
     pub(super) fn start(options: &[&str]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/moto");
-        let found = Command::new(script).output().unwrap();
-        assert!(found.status.success(), "{found:?}");
-        let program = String::from_utf8(found.stdout).unwrap();
-        let mut child = Command::new(program.trim())
+        let mut child = Command::new(installed_by("moto"))
             .args(["-H", "127.0.0.1", "-p", "0"])
             .args(options)
             .stdin(Stdio::null())
