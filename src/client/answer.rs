@@ -279,9 +279,11 @@ impl Answer {
             102..200 | 100 => return Ok(()),
             204 | 304 => Place::Done,
             _ if self.to_head => Place::Done,
-            _ if said.coded && is_old => return Err(Malformed::TransferEncoding.into()),
-            _ if said.chunked => Place::Chunked(Chunked::new()),
-            _ if said.coded => Place::UntilClose,
+            _ if said.coding != Coding::None && is_old => {
+                return Err(Malformed::TransferEncoding.into());
+            }
+            _ if said.coding == Coding::Chunked => Place::Chunked(Chunked::new()),
+            _ if said.coding == Coding::Other => Place::UntilClose,
             _ => match said.length {
                 Length::None => Place::UntilClose,
                 Length::Invalid => return Err(Malformed::ContentLength.into()),
@@ -314,14 +316,19 @@ enum Length {
     Bytes(u64),
 }
 
+/// The last transfer coding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    Chunked,
+    Other,
+}
+
 /// What the header fields say of framing.
 struct Said {
     close: bool,
     keep_alive: bool,
-    /// There is a transfer coding.
-    coded: bool,
-    /// The last one is chunked.
-    chunked: bool,
+    coding: Coding,
     length: Length,
 }
 
@@ -330,8 +337,7 @@ impl Said {
         let mut said = Self {
             close: false,
             keep_alive: false,
-            coded: false,
-            chunked: false,
+            coding: Coding::None,
             length: Length::None,
         };
         for field in fields {
@@ -350,8 +356,11 @@ impl Said {
                 17 if is("transfer-encoding") => {
                     let last = field.value.rsplit(|byte| *byte == b',').next();
                     let last = last.unwrap_or_default().trim_ascii();
-                    said.coded = true;
-                    said.chunked = last.eq_ignore_ascii_case(b"chunked");
+                    said.coding = if last.eq_ignore_ascii_case(b"chunked") {
+                        Coding::Chunked
+                    } else {
+                        Coding::Other
+                    };
                 }
                 _ => {}
             }

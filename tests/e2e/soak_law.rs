@@ -6,7 +6,7 @@
     reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
 )]
 
-use alfred::soak::monotonic::{monotonic_ns, sleep_until, wake_precisely};
+use alfred::soak::monotonic::{monotonic_ns, wake_precisely};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -255,4 +255,14 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool
         }
         buffer.extend_from_slice(&chunk[..read]);
     }
+}
+
+/// Blocks this thread until `CLOCK_MONOTONIC` reaches `deadline_ns`.
+fn sleep_until(deadline_ns: u64) {
+    let deadline = rustix::time::Timespec {
+        tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap(),
+        tv_nsec: i64::try_from(deadline_ns % 1_000_000_000).unwrap(),
+    };
+    // Interrupted: the caller looks at the clock again in any case.
+    let _ = rustix::thread::clock_nanosleep_absolute(rustix::time::ClockId::Monotonic, &deadline);
 }

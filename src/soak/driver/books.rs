@@ -14,7 +14,7 @@ pub(super) struct Books {
 
 struct Ended {
     flight: Flight,
-    ended_ns: u64,
+    at_ns: u64,
     outcome: Outcome,
 }
 
@@ -23,10 +23,10 @@ impl Books {
         self.sent.push((ticket, sent_ns));
     }
 
-    pub(super) fn ended(&mut self, flight: Flight, ended_ns: u64, outcome: Outcome) {
+    pub(super) fn ended(&mut self, flight: Flight, at_ns: u64, outcome: Outcome) {
         self.ended.push(Ended {
             flight,
-            ended_ns,
+            at_ns,
             outcome,
         });
     }
@@ -40,7 +40,7 @@ impl Books {
             let Flight {
                 ticket, sent_ns, ..
             } = ended.flight;
-            ledger.ended(ticket, sent_ns, ended.ended_ns, ended.outcome);
+            ledger.ended(ticket, sent_ns, ended.at_ns, ended.outcome);
         }
     }
 }

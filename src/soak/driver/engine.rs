@@ -96,8 +96,8 @@ impl Engine {
             let now_ns = self.shared.now_ns();
             self.expire(now_ns);
             self.send_due(now_ns);
-            let wait_ns = self.wait_ns();
-            self.poll.wait(wait_ns, &mut found);
+            let until_ns = self.wait_until_ns();
+            self.poll.wait(until_ns, &mut found);
             for ready in found.ready.drain(..) {
                 if let Some(now_ns) = self.heed(ready)
                     && self.pace.next_ns().is_some_and(|due_ns| due_ns <= now_ns)
@@ -109,21 +109,23 @@ impl Engine {
         self.work.books.enter(&mut self.shared.ledger());
     }
 
-    /// How long there is nothing to do.
-    fn wait_ns(&self) -> u64 {
+    /// How long there is nothing to do, by `CLOCK_MONOTONIC`; 0 when there is something already.
+    fn wait_until_ns(&self) -> u64 {
         let now_ns = self.shared.now_ns();
-        let due_ns = self.pace.sleep_ns(now_ns).unwrap_or(MAX_SLEEP_NS);
         let end_ns = self.shared.end_ns.load(Ordering::Relaxed);
-        let end_ns = end_ns.checked_sub(now_ns).filter(|left_ns| *left_ns > 0);
-        let oldest = self.work.flights.oldest();
-        let timeout_ns = oldest.map_or(MAX_SLEEP_NS, |oldest| {
-            (oldest.sent_ns + self.limits.timeout_ns).saturating_sub(now_ns)
-        });
-        let Some(end_ns) = end_ns else {
-            // Whatever else is due is not sent.
-            return timeout_ns.min(MAX_SLEEP_NS);
-        };
-        due_ns.min(end_ns).min(timeout_ns).min(MAX_SLEEP_NS)
+        let mut until_ns = now_ns + MAX_SLEEP_NS;
+        if now_ns < end_ns {
+            // Past the end, whatever else is due is not sent.
+            let due_ns = self.pace.wake_ns(now_ns).unwrap_or(u64::MAX);
+            until_ns = until_ns.min(end_ns).min(due_ns);
+        }
+        if let Some(oldest) = self.work.flights.oldest() {
+            until_ns = until_ns.min(oldest.sent_ns + self.limits.timeout_ns);
+        }
+        if until_ns <= now_ns {
+            return 0;
+        }
+        self.shared.monotonic_of(until_ns)
     }
 
     /// Sends what is due by now, a batch at most.

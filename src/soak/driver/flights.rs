@@ -70,3 +70,51 @@ impl Flights {
         self.flights.front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soak::ledger::{Ledger, Plan};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn ledger() -> Ledger {
+        let plan = Plan {
+            measured_from_ns: 0,
+            measured_ns: 1_000_000,
+            counted_from_ns: 0,
+            window_ns: 1_000_000,
+            timeout_ns: 1_000,
+            max_in_flight: 1_000,
+        };
+        Ledger::new(plan, 40)
+    }
+
+    proptest! {
+        #[test]
+        fn the_oldest_is_always_in_front(ends in prop::collection::vec((0_u8..3, any::<prop::sample::Index>()), 1..200)) {
+            let mut ledger = ledger();
+            let mut flights = Flights::default();
+            let mut there = BTreeSet::new();
+            for (now_ns, (what, which)) in (0_u64..).zip(ends) {
+                if what > 0 {
+                    let ticket = ledger.admit(now_ns).unwrap();
+                    there.insert(ticket.number());
+                    let stage = Stage::Waiting;
+                    flights.begin(Flight { ticket, sent_ns: now_ns, stage });
+                } else if !there.is_empty() {
+                    let number = *there.iter().nth(which.index(there.len())).unwrap();
+                    there.remove(&number);
+                    let ended = flights.end(number).unwrap();
+                    prop_assert_eq!(ended.ticket.number(), number);
+                    prop_assert!(flights.end(number).is_none(), "it ended once");
+                }
+                let oldest = flights.oldest().map(|flight| flight.ticket.number());
+                prop_assert_eq!(oldest, there.first().copied());
+                for number in 40..300 {
+                    prop_assert_eq!(flights.get(number).is_some(), there.contains(&number));
+                }
+            }
+        }
+    }
+}

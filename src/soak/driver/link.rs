@@ -104,7 +104,7 @@ impl Link {
     /// There is something to read; `scratch` is room for it.
     pub(super) fn readable(&mut self, scratch: &mut [u8]) -> Step {
         if let Err(error) = self.socket.receive() {
-            return self.cannot_read(error);
+            return cannot_read(error);
         }
         loop {
             match self.socket.take(scratch) {
@@ -115,7 +115,7 @@ impl Link {
                     Ok(false) => return Step::Going,
                     Err(fault) => return self.faulty(fault),
                 },
-                Err(error) => return self.cannot_read(error),
+                Err(error) => return cannot_read(error),
             }
         }
     }
@@ -153,13 +153,6 @@ impl Link {
         Step::Failed(ClientError::faulty(fault, self.answer.limits().max_bytes))
     }
 
-    fn cannot_read(&self, error: io::Error) -> Step {
-        if would_block(&error) {
-            return Step::Going;
-        }
-        Step::Failed(ClientError::ended(error))
-    }
-
     /// A server may answer, and close, before it has read everything: what was read decides.
     fn cannot_write(&mut self) -> Step {
         if !self.socket.wrote() {
@@ -169,6 +162,13 @@ impl Link {
         self.is_deaf = true;
         Step::Going
     }
+}
+
+fn cannot_read(error: io::Error) -> Step {
+    if would_block(&error) {
+        return Step::Going;
+    }
+    Step::Failed(ClientError::ended(error))
 }
 
 fn would_block(error: &io::Error) -> bool {

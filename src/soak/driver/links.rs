@@ -91,3 +91,68 @@ impl Links {
 fn key(slot: usize, generation: u32) -> Key {
     (u64::from(generation) << 32) | (slot as u64 & u64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Answer, BodyLimits, Connector, Endpoint, Trust};
+
+    /// A connection to a listener of this test.
+    fn link() -> Link {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let connector = Connector::new(endpoint, &Trust::System).unwrap();
+        let socket = runtime
+            .block_on(async { connector.open().await.unwrap().into_socket() })
+            .unwrap();
+        let limits = BodyLimits {
+            max_bytes: 1,
+            keep_bytes: 0,
+        };
+        Link::new(socket, Answer::new(&http::Method::GET, limits))
+    }
+
+    fn busy(number: u64) -> Link {
+        Link {
+            busy_with: Some(number),
+            ..link()
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_has_another_key() {
+        let mut links = Links::default();
+        let expected = links.next_key();
+        let slot = links.add(busy(1));
+        assert_eq!(links.key_of(slot), expected);
+        assert_eq!(links.slot_of(expected), Some(slot));
+        links.remove(slot);
+        assert_eq!((links.slot_of(expected), links.len()), (None, 0));
+        let later = links.next_key();
+        assert_eq!(links.add(busy(2)), slot);
+        assert_ne!(later, expected);
+        assert_eq!(links.slot_of(expected), None, "an event that came too late");
+    }
+
+    #[test]
+    fn the_last_one_used_is_taken_first_and_a_closed_one_never() {
+        let mut links = Links::default();
+        let slots = [1, 2, 3].map(|number| links.add(busy(number)));
+        assert_eq!(links.take_idle(), None);
+        for slot in slots {
+            links.rest(slot);
+            links.rest(slot);
+        }
+        links.remove(slots[1]);
+        assert_eq!(links.take_idle(), Some(slots[2]));
+        assert_eq!(links.take_idle(), Some(slots[0]));
+        assert_eq!((links.take_idle(), links.len()), (None, 2));
+    }
+}

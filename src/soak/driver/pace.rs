@@ -67,19 +67,19 @@ impl Pace {
             .map_or(u64::MAX, |next_ns| next_ns.saturating_sub(before_ns));
     }
 
-    /// How long to sleep at `now_ns` for the next request: a little too long where requests are so
+    /// Until when to sleep at `now_ns` for the next request: a little too long where requests are so
     /// close that waking for each costs more than it gives; `None` when there is none.
-    pub(super) fn sleep_ns(&self, now_ns: u64) -> Option<u64> {
-        let left_ns = self.next_ns?.saturating_sub(now_ns);
-        if left_ns == 0 {
-            return Some(0);
+    pub(super) fn wake_ns(&self, now_ns: u64) -> Option<u64> {
+        let due_ns = self.next_ns?;
+        if due_ns <= now_ns {
+            return Some(due_ns);
         }
         let shortest_ns = if self.gap_ns >= MIN_SLEEP_NS {
             MIN_SLEEP_NS
         } else {
             MIN_SLEEP_NS.max(self.gap_ns * BUNCH)
         };
-        Some(left_ns.max(shortest_ns))
+        Some(due_ns.max(now_ns + shortest_ns))
     }
 
     fn enter(&mut self, place: usize, from_ns: u64) {
@@ -139,17 +139,17 @@ mod tests {
     #[test]
     fn it_sleeps_to_the_due_time_or_a_bunch_beyond_it() {
         let mut pace = Pace::new(&scenario(TWO), 0);
-        assert_eq!(pace.sleep_ns(5), Some(0), "it is due");
+        assert_eq!(pace.wake_ns(5), Some(0), "it is due");
         pace.advance();
-        assert_eq!(pace.sleep_ns(499_900_000), Some(100_000));
-        assert_eq!(pace.sleep_ns(499_999_000), Some(MIN_SLEEP_NS));
+        assert_eq!(pace.wake_ns(400_000_000), Some(500_000_000));
+        assert_eq!(pace.wake_ns(499_999_000), Some(500_029_000));
         let fast = TWO.replace("qps = 2", "qps = 100000");
         let mut pace = Pace::new(&scenario(&fast), 0);
         pace.advance();
-        assert_eq!(pace.sleep_ns(9_000), Some(80_000), "8 of them");
+        assert_eq!(pace.wake_ns(9_000), Some(89_000), "8 of them");
         while pace.next_ns().is_some() {
             pace.advance();
         }
-        assert_eq!(pace.sleep_ns(0), None);
+        assert_eq!(pace.wake_ns(0), None);
     }
 }

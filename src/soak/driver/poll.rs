@@ -1,8 +1,12 @@
-//! Waits until a connection has something, or for a moment to come: epoll, to the nanosecond.
+//! Waits until a connection has something, or for a moment to come: epoll with a timer beside the
+//! connections, since its own timeout is rounded to milliseconds where `epoll_pwait2` is missing.
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::io::Errno;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -11,6 +15,13 @@ use std::sync::Arc;
 const EVENTS: usize = 256;
 /// The key of the descriptor that [`Waker`] writes to.
 const WAKER: u64 = u64::MAX;
+/// The key of the timer.
+const TIMER: u64 = u64::MAX - 1;
+/// No time at all.
+const NONE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 /// Ends a wait from another thread.
 #[derive(Clone, Debug)]
@@ -50,8 +61,9 @@ impl Found {
 pub(super) struct Poll {
     epoll: OwnedFd,
     waker: Waker,
-    /// This kernel (before 5.11) waits for whole milliseconds only.
-    is_coarse: bool,
+    timer: OwnedFd,
+    /// What the timer is set to.
+    set_to_ns: u64,
 }
 
 impl Poll {
@@ -60,10 +72,13 @@ impl Poll {
         let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let watched = EventFlags::IN | EventFlags::ET;
         epoll::add(&epoll, &waker, EventData::new_u64(WAKER), watched)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), watched)?;
         Ok(Self {
             epoll,
             waker: Waker(Arc::new(waker)),
-            is_coarse: false,
+            timer,
+            set_to_ns: 0,
         })
     }
 
@@ -94,29 +109,35 @@ impl Poll {
         )?)
     }
 
-    /// Waits for at most `wait_ns`; `found` is what is ready then.
-    pub(super) fn wait(&mut self, wait_ns: u64, found: &mut Found) {
-        let wait_ns = if self.is_coarse {
-            wait_ns / 1_000_000 * 1_000_000
-        } else {
-            wait_ns
-        };
-        let timeout = Timespec {
-            tv_sec: i64::try_from(wait_ns / 1_000_000_000).unwrap_or(0),
-            tv_nsec: i64::try_from(wait_ns % 1_000_000_000).unwrap_or(0),
-        };
+    /// Waits until `CLOCK_MONOTONIC` reaches `until_ns`, not at all when that is 0; `found` is what is
+    /// ready then.
+    pub(super) fn wait(&mut self, until_ns: u64, found: &mut Found) {
         found.events.clear();
         found.ready.clear();
+        if until_ns != 0 && until_ns != self.set_to_ns {
+            self.set_to_ns = until_ns;
+            let until = Itimerspec {
+                it_interval: NONE,
+                it_value: Timespec {
+                    tv_sec: i64::try_from(until_ns / 1_000_000_000).unwrap_or(i64::MAX),
+                    tv_nsec: i64::try_from(until_ns % 1_000_000_000).unwrap_or(0),
+                },
+            };
+            // A valid time and a timer of our own: it does not fail.
+            let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &until);
+        }
+        let timeout = (until_ns == 0).then_some(&NONE);
         let room = rustix::buffer::spare_capacity(&mut found.events);
-        match epoll::wait(&self.epoll, room, Some(&timeout)) {
-            Ok(_) => {}
-            Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => self.is_coarse = true,
+        if epoll::wait(&self.epoll, room, timeout).is_err() {
             // A signal: the caller looks at the clock again in any case.
-            Err(_) => return,
+            return;
+        }
+        if found.events.iter().any(|event| event.data.u64() == TIMER) {
+            self.set_to_ns = 0;
         }
         found.ready.extend(found.events.iter().filter_map(|event| {
             let (key, flags) = (event.data.u64(), event.flags);
-            (key != WAKER).then(|| Ready {
+            (key < TIMER).then(|| Ready {
                 key,
                 writable: flags.contains(EventFlags::OUT),
                 readable: !(flags - EventFlags::OUT).is_empty(),
