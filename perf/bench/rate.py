@@ -25,11 +25,11 @@ LAG_LIMIT_MS = 5
 SHARE_ANSWERED = 0.99
 # Rates are tried this far apart, in the end.
 PRECISION = 0.04
-FIRST_RATE, HIGHEST_RATE = 20_000, 400_000
+FIRST_RATE, HIGHEST_RATE = 40_000, 400_000
 PACED_RATE, IDLE_RATE = 2_000, 100
 CORES = sorted(os.sched_getaffinity(0))
 GENERATOR, SERVER = CORES[0], CORES[-1]
-NICE = ["nice", "-n", "-10"] if os.geteuid() == 0 else []
+PRIORITY = os.environ.get("PRIORITY", "nice -n -10" if os.geteuid() == 0 else "").split()
 K6_SCRIPT = """
 import http from 'k6/http';
 export const options = {scenarios: {at: {executor: 'constant-arrival-rate', rate: 100000,
@@ -40,7 +40,7 @@ export default () => http.get('%s');
 
 def pinned(core, command):
     """The command on this core alone."""
-    return [*NICE, "taskset", "-c", str(core), *map(str, command)]
+    return [*PRIORITY, "taskset", "-c", str(core), *map(str, command)]
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 //! The raw clocks that a schedule needs: integer nanoseconds.
 
-use rustix::thread::set_current_timer_slack;
 use rustix::time::{ClockId, clock_gettime};
-use std::num::NonZeroU64;
 
 /// `CLOCK_MONOTONIC`: stands still while the machine is suspended.
 #[must_use]
@@ -26,9 +24,4 @@ fn read(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
-}
-
-/// Asks the kernel not to round this thread's wake-ups (by 50 us as it does by default).
-pub fn wake_precisely() {
-    let _ = set_current_timer_slack(NonZeroU64::new(1));
 }

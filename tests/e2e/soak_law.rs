@@ -6,7 +6,7 @@
     reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
 )]
 
-use alfred::soak::monotonic::{monotonic_ns, wake_precisely};
+use alfred::soak::monotonic::monotonic_ns;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -265,4 +265,9 @@ fn sleep_until(deadline_ns: u64) {
     };
     // Interrupted: the caller looks at the clock again in any case.
     let _ = rustix::thread::clock_nanosleep_absolute(rustix::time::ClockId::Monotonic, &deadline);
+}
+
+/// Asks the kernel not to round this thread's wake-ups (by 50 us as it does by default).
+fn wake_precisely() {
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }

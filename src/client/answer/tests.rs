@@ -126,7 +126,7 @@ fn header_sections_end_somewhere() {
     let mut answer = Answer::new(&Method::GET, LIMITS);
     let endless = [
         b"HTTP/1.1 200 OK\r\nx: ".as_slice(),
-        &[b'y'; MAX_HEADER_BYTES],
+        &vec![b'y'; MAX_HEADER_BYTES],
     ]
     .concat();
     let fault = answer.feed(&endless).unwrap_err();
@@ -153,7 +153,7 @@ fn header_sections_end_somewhere() {
 fn a_slow_header_section_costs_no_more_than_its_lines() {
     // Byte by byte, one long line: looked at again only as it doubles.
     let mut answer = Answer::new(&Method::GET, LIMITS);
-    let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &[b'y'; 100_000]].concat();
+    let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'y'; 100_000]].concat();
     for length in 1..head.len() {
         assert_eq!(answer.feed(&head[..length]).unwrap().used, 0);
     }

@@ -17,7 +17,6 @@ use super::pace::Pace;
 use super::poll::{Found, Poll, Ready};
 use crate::client::{Answer, ClientError};
 use crate::soak::ledger::Ticket;
-use crate::soak::monotonic::wake_precisely;
 use crate::soak::scenario::Scenario;
 use crate::soak::tally::{ErrorKind, Outcome};
 use crate::soak::units::{nanoseconds, show_duration};
@@ -86,7 +85,6 @@ impl Engine {
     }
 
     fn run(mut self) {
-        wake_precisely();
         self.work.scratch = vec![0; READ_BYTES];
         let mut found = Found::new();
         while !self.shared.stop.load(Ordering::Relaxed) {
