@@ -1,6 +1,7 @@
 """The measuring part of freeze.sh, which see. usage: freeze.py WORK"""
 
 import contextlib
+import csv
 import json
 import os
 import pathlib
@@ -29,6 +30,19 @@ export const options = {
 };
 export default function () { http.post('%s', '{}'); }
 """
+
+
+LOCUST_FILE = """
+from locust import HttpUser, constant_throughput, task
+
+class User(HttpUser):
+    wait_time = constant_throughput(%d)
+
+    @task
+    def ask(self):
+        self.client.post("/v1/query", json={"query": "is it there?"})
+"""
+WORKERS = 10
 
 
 class Target:
@@ -76,11 +90,34 @@ def k6(work, url):
 
 
 def hey(_, url):
-    ended = run(["hey", "-z", f"{SECONDS}s", "-c", "10", "-q", str(RATE // 10), "-m", "POST", "-d",
+    ended = run(["hey", "-z", f"{SECONDS}s", "-c", str(WORKERS), "-q", str(RATE // WORKERS), "-m", "POST", "-d",
                  QUERY, url])
     p95_s = re.search(r"95%+ in ([\d.]+) secs", ended.stdout)
     requests = sum(map(int, re.findall(r"\[\d+\]\s+(\d+) responses", ended.stdout)))
     return ended.returncode, float(p95_s.group(1)) * 1e3, requests
+
+
+def oha(_, url, *more):
+    ended = run([os.environ["OHA"], "-z", f"{SECONDS}s", "-c", str(WORKERS), "-q", str(RATE), *more,
+                 "-m", "POST", "-d", QUERY, "--no-tui", "--output-format", "json", url])
+    said = json.loads(ended.stdout)
+    requests = sum(said["statusCodeDistribution"].values())
+    return ended.returncode, said["latencyPercentiles"]["p95"] * 1e3, requests
+
+
+def oha_corrected(work, url):
+    return oha(work, url, "--latency-correction")
+
+
+def locust(work, url):
+    script, csv_prefix = work / "locust_users.py", work / "locust"
+    script.write_text(LOCUST_FILE % (RATE // WORKERS))
+    ended = run([os.environ["LOCUST"], "-f", script, "--headless", "--users", str(WORKERS),
+                 "--spawn-rate", str(WORKERS), "--run-time", f"{SECONDS}s", "--host",
+                 url.removesuffix("/v1/query"), "--csv", csv_prefix, "--only-summary"])
+    with open(f"{csv_prefix}_stats.csv", newline="") as lines:
+        total = next(row for row in csv.DictReader(lines) if row["Name"] == "Aggregated")
+    return ended.returncode, float(total["95%"]), int(total["Request Count"])
 
 
 def main():
@@ -93,7 +130,7 @@ def main():
     figures = {"alfred": {"p95_ms": p95, "requests": due, "exit": code},
                "alfred_no_freeze": {"p95_ms": sound_p95, "target_p95_ms": sound.own["p95_ms"],
                                     "exit": sound_code}}
-    for tool in (k6, hey):
+    for tool in (k6, hey, oha, oha_corrected, locust):
         with Target(frozen=True) as target:
             its_code, its_p95, its_requests = tool(work, target.url)
         rows.append((tool.__name__, f"{its_p95:.1f} ms", its_requests,

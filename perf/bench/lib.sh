@@ -28,6 +28,14 @@ venv() {
   printf '%s' "$wanted" >"$mark"
 }
 
+# crate NAME VERSION: that program from its crate, built once in the cache folder; its folder is in $crate.
+crate() {
+  crate=$cache/$1-$2
+  [ -x "$crate/bin/$1" ] && return
+  step "build $1 $2"
+  nice cargo install --quiet --locked --root "$crate" --version "$2" "$1"
+}
+
 # work_folder: BENCH_DIR when set (kept), else a temporary folder, removed at the end; in $work.
 work_folder() {
   if [ -n "${BENCH_DIR:-}" ]; then

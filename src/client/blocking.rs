@@ -1,10 +1,13 @@
 //! One request from plain, synchronous code.
 
-use super::{BodyLimits, ClientError, Connector, Sent, Target, Trust};
+use super::{Answer, BodyLimits, ClientError, Connector, Form, Stream, Target, Trust};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// So much is read at a time.
+const READ_BYTES: usize = 64 * 1024;
 
 /// What to send.
 #[derive(Clone, Debug, Default)]
@@ -64,31 +67,86 @@ pub fn request_blocking(
     }))
 }
 
-async fn request(
+/// The same from asynchronous code, without the timeout: drop the future to give up.
+///
+/// # Errors
+/// When there is no whole answer within `limits`.
+pub async fn request(
     target: &Target,
     outgoing: Outgoing,
     limits: Limits,
 ) -> Result<Response, ClientError> {
-    let mut request = Request::new(Full::new(outgoing.body));
-    *request.method_mut() = outgoing.method;
-    *request.uri_mut() = target.path.parse().map_err(refused)?;
-    *request.headers_mut() = outgoing.headers;
-    let host = target.endpoint.authority().parse().map_err(refused)?;
-    request.headers_mut().insert(http::header::HOST, host);
-
+    let mut headers = outgoing.headers;
+    let host = HeaderValue::try_from(target.endpoint.authority()).map_err(refused)?;
+    headers.insert(header::HOST, host);
+    let path: http::uri::PathAndQuery = target.path.parse().map_err(refused)?;
+    let form = Form::new(outgoing.method, &headers);
+    let mut bytes = Vec::new();
+    form.write(&mut bytes, path.as_str(), &outgoing.body);
     let body_limits = BodyLimits {
         max_bytes: limits.max_response_bytes,
         keep_bytes: limits.max_response_bytes,
     };
+    let mut answer = Answer::new(form.method(), body_limits).with_headers();
     let connector = Connector::new(target.endpoint.clone(), &outgoing.trust)?;
-    let mut connection = connector.open().await?;
-    match connection.exchange(request, body_limits).await? {
-        Sent::Answered(reply) => Ok(Response {
-            status: reply.status,
-            headers: reply.headers,
-            body: reply.body.unwrap_or_default(),
-        }),
-        Sent::NotSent(_) => Err(ClientError::Reset { source: None }),
+    match connector.open().await? {
+        Stream::Tcp(stream) => exchange(stream, &bytes, &mut answer).await,
+        Stream::Unix(stream) => exchange(stream, &bytes, &mut answer).await,
+        Stream::Tls(stream) => exchange(stream, &bytes, &mut answer).await,
+    }
+    .map_err(|failed| match failed {
+        Failed::Faulty(fault) => ClientError::faulty(fault, limits.max_response_bytes),
+        Failed::Ended(error) => ClientError::ended(error),
+        Failed::Short => ClientError::Reset { source: None },
+    })?;
+    let status = StatusCode::from_u16(answer.status()).map_err(refused)?;
+    let (headers, body) = answer.into_parts();
+    Ok(Response {
+        status,
+        headers,
+        body: body.into(),
+    })
+}
+
+enum Failed {
+    Faulty(super::Fault),
+    Ended(std::io::Error),
+    Short,
+}
+
+/// Writes and reads at the same time: a server may answer before it has read everything, and stop
+/// reading.
+async fn exchange<S>(stream: S, request: &[u8], answer: &mut Answer) -> Result<(), Failed>
+where
+    S: AsyncRead + AsyncWrite,
+{
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let write = async {
+        // What could not be written shows in what is read.
+        if writer.write_all(request).await.is_ok() {
+            let _ = writer.flush().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        read = read(&mut reader, answer) => read,
+        () = write => Err(Failed::Short),
+    }
+}
+
+async fn read(reader: &mut (impl AsyncRead + Unpin), answer: &mut Answer) -> Result<(), Failed> {
+    let mut buffer = Vec::with_capacity(READ_BYTES);
+    loop {
+        buffer.reserve(READ_BYTES);
+        if reader.read_buf(&mut buffer).await.map_err(Failed::Ended)? == 0 {
+            let complete = answer.end(&buffer).map_err(Failed::Faulty)?;
+            return if complete { Ok(()) } else { Err(Failed::Short) };
+        }
+        let fed = answer.feed(&buffer).map_err(Failed::Faulty)?;
+        if fed.is_done {
+            return Ok(());
+        }
+        buffer.drain(..fed.used);
     }
 }
 

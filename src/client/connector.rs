@@ -1,6 +1,6 @@
 //! Opens connections to one server.
 
-use super::{ClientError, Connection, Endpoint};
+use super::{ClientError, Endpoint, Stream};
 use crate::tls::{Unchecked, read_pem, system_roots};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -54,23 +54,22 @@ impl Connector {
     ///
     /// # Errors
     /// [`ClientError::Connect`], [`ClientError::Tls`] or [`ClientError::Local`].
-    pub async fn open(&self) -> Result<Connection, ClientError> {
+    pub async fn open(&self) -> Result<Stream, ClientError> {
         match &self.endpoint {
-            Endpoint::Tcp { host, port } => Connection::over(self.tcp(host, *port).await?).await,
+            Endpoint::Tcp { host, port } => Ok(Stream::Tcp(self.tcp(host, *port).await?)),
             Endpoint::Tls { host, port } => {
                 let stream = self.tcp(host, *port).await?;
                 let Some((connector, name)) = &self.tls else {
                     return Err(self.no_tls(&"it was not prepared"));
                 };
                 let connected = connector.connect(name.clone(), stream).await;
-                Connection::over(connected.map_err(|error| self.no_tls(&error))?).await
+                let stream = connected.map_err(|error| self.no_tls(&error))?;
+                Ok(Stream::Tls(Box::new(stream)))
             }
-            Endpoint::Unix(path) => {
-                let stream = UnixStream::connect(path)
-                    .await
-                    .map_err(|source| ClientError::connect(&self.endpoint, source))?;
-                Connection::over(stream).await
-            }
+            Endpoint::Unix(path) => UnixStream::connect(path)
+                .await
+                .map(Stream::Unix)
+                .map_err(|source| ClientError::connect(&self.endpoint, source)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What can go wrong between a request and its whole answer.
 
+use super::answer::Fault;
+use super::malformed::Malformed;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -46,14 +48,14 @@ pub enum ClientError {
     /// The connection ended before the answer was complete.
     #[error("the connection was closed before the answer was complete")]
     Reset {
-        /// What hyper or the system said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// What the system said, if anything.
+        source: Option<io::Error>,
     },
     /// What arrived is not HTTP/1.1.
     #[error("the answer is not HTTP/1.1")]
     Protocol {
-        /// What hyper said.
-        source: hyper::Error,
+        /// What is wrong with it.
+        source: Malformed,
     },
     /// The body goes on past the limit.
     #[error("the answer is larger than {limit_bytes} bytes")]
@@ -61,7 +63,7 @@ pub enum ClientError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// The request cannot be built or written.
+    /// The request cannot be built.
     #[error("cannot make the request")]
     Request {
         /// Why.
@@ -89,37 +91,26 @@ impl ClientError {
         }
     }
 
-    pub(super) fn exchange(source: hyper::Error) -> Self {
-        if source.is_parse() {
-            return Self::Protocol { source };
+    /// What the system or TLS said in the middle of an exchange.
+    #[must_use]
+    pub fn ended(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(broken) => Self::Protocol {
+                source: Malformed::Tls(broken.clone()),
+            },
+            None => Self::Reset {
+                source: Some(error),
+            },
         }
-        if source.is_user() {
-            return Self::Request {
-                source: Box::new(source),
-            };
-        }
-        let io_kind = io_kind(&source);
-        let ended = source.is_incomplete_message()
-            || source.is_canceled()
-            || source.is_closed()
-            || source.is_body_write_aborted()
-            || io_kind.is_some_and(|kind| kind != io::ErrorKind::InvalidData);
-        if ended {
-            return Self::Reset {
-                source: Some(Box::new(source)),
-            };
-        }
-        Self::Protocol { source }
     }
-}
 
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io.kind());
+    /// What is wrong with an answer whose body may have `limit_bytes`.
+    #[must_use]
+    pub fn faulty(fault: Fault, limit_bytes: u64) -> Self {
+        match fault {
+            Fault::Malformed(source) => Self::Protocol { source },
+            Fault::TooLarge => Self::TooLarge { limit_bytes },
         }
-        source = error.source();
     }
-    None
 }

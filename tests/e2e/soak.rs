@@ -135,7 +135,7 @@ fn errors_are_told_apart() {
             "garbage",
             Behaviour::Garbage,
             "protocol",
-            "the answer is not HTTP/1.1: invalid HTTP version parsed",
+            "the answer is not HTTP/1.1: invalid HTTP version",
         ),
     ];
     let bench = Bench::new();

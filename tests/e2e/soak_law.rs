@@ -6,7 +6,7 @@
     reason = "helpers of tests fail where a test would; clippy exempts only functions marked as tests"
 )]
 
-use alfred::soak::monotonic::{monotonic_ns, sleep_until, wake_precisely};
+use alfred::soak::monotonic::monotonic_ns;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -255,4 +255,19 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool
         }
         buffer.extend_from_slice(&chunk[..read]);
     }
+}
+
+/// Blocks this thread until `CLOCK_MONOTONIC` reaches `deadline_ns`.
+fn sleep_until(deadline_ns: u64) {
+    let deadline = rustix::time::Timespec {
+        tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap(),
+        tv_nsec: i64::try_from(deadline_ns % 1_000_000_000).unwrap(),
+    };
+    // Interrupted: the caller looks at the clock again in any case.
+    let _ = rustix::thread::clock_nanosleep_absolute(rustix::time::ClockId::Monotonic, &deadline);
+}
+
+/// Asks the kernel not to round this thread's wake-ups (by 50 us as it does by default).
+fn wake_precisely() {
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }

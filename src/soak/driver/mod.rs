@@ -1,33 +1,46 @@
-//! Makes the requests: a thread that keeps time, a thread that talks HTTP, and the books between.
+//! Makes the requests: a thread that keeps time and talks HTTP, and one that opens connections.
 //!
-//! The timer thread ([`timer`]) sleeps to absolute deadlines, enters each due request into the
-//! [`Ledger`] and hands it over, at most `max_in_flight` at a time; the HTTP thread ([`requests`])
-//! runs a tokio runtime of its own. Neither waits for the other, so a target that stops answering
-//! delays no request that is due later. The caller's thread watches with [`Driver`] and writes.
+//! The engine ([`engine`]) sleeps to the next due time or until an answer comes, enters each due
+//! request into the [`Ledger`] and writes it out, at most `max_in_flight` at a time. It never blocks, so
+//! a target that stops answering delays no request that is due later. Connections come from the
+//! opener ([`opener`]). The caller's thread watches with [`Driver`] and writes.
 
-mod requests;
-mod timer;
+mod asking;
+mod books;
+mod engine;
+mod flights;
+mod judge;
+mod link;
+mod links;
+mod opener;
+mod pace;
+mod poll;
 
-use super::ledger::{ClosedWindow, Ledger, Plan, Start, Ticket};
+use super::ledger::{ClosedWindow, Ledger, Plan, Start};
 use super::monotonic::monotonic_ns;
 use super::queries::Requests;
 use super::scenario::Scenario;
 use super::tally::Tally;
 use super::units::{nanoseconds, signed};
+use crate::client::{ClientError, Connector};
+use asking::Asking;
+use engine::{Engine, Limits, Work};
+use judge::Judge;
+use opener::Opener;
+use pace::Pace;
+use poll::{Poll, Waker};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
 
 /// A run in progress. Dropping it stops it.
 pub struct Driver {
     shared: Arc<Shared>,
     plan: Plan,
     grace_ns: u64,
-    timer: Option<JoinHandle<()>>,
-    http: Option<JoinHandle<()>>,
-    finish: Option<oneshot::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+    waker: Waker,
 }
 
 /// What the threads share.
@@ -36,6 +49,10 @@ struct Shared {
     origin_ns: i64,
     /// Nothing due from here on is sent, from the origin.
     end_ns: AtomicU64,
+    /// Nothing more will be sent.
+    all_sent: AtomicBool,
+    /// The engine is to end at once.
+    stop: AtomicBool,
     /// What signals asked for so far.
     interrupt: Mutex<Option<Interrupt>>,
     ledger: Mutex<Ledger>,
@@ -69,11 +86,6 @@ impl Shared {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A request whose time has come.
-struct Admitted {
-    ticket: Ticket,
 }
 
 /// How far a run is.
@@ -110,7 +122,7 @@ impl Begin {
 }
 
 impl Driver {
-    /// Starts both threads.
+    /// Starts the threads.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
@@ -129,21 +141,38 @@ impl Driver {
         let shared = Arc::new(Shared {
             origin_ns: begin.origin_ns,
             end_ns: AtomicU64::new(plan.measured_from_ns + plan.measured_ns),
+            all_sent: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
             interrupt: Mutex::default(),
             ledger: Mutex::new(Ledger::new(plan, due_before(scenario, begin.from_ns))),
         });
-        let (due, handed_over) = mpsc::unbounded_channel();
-        let (finish, finished) = oneshot::channel();
-        let sender = requests::Sender::new(scenario, requests, Arc::clone(&shared))?;
-        let http = requests::spawn(sender, handed_over, finished)?;
-        let timer = timer::spawn(scenario, Arc::clone(&shared), begin.from_ns, due)?;
+        let poll = Poll::new()?;
+        let waker = poll.waker();
+        let connector = connector(scenario)?;
+        let asking = Asking::new(scenario, requests)?;
+        let (opener, opening) = Opener::start(
+            connector,
+            scenario.timeout,
+            waker.clone(),
+            Arc::clone(&shared),
+        )?;
+        let engine = Engine {
+            shared: Arc::clone(&shared),
+            pace: Pace::new(scenario, begin.from_ns),
+            poll,
+            opener,
+            asking,
+            judge: Judge::new(scenario),
+            limits: Limits::of(scenario),
+            work: Work::default(),
+        };
         Ok(Self {
             shared,
             plan,
             grace_ns: nanoseconds(scenario.grace()),
-            timer: Some(timer),
-            http: Some(http),
-            finish: Some(finish),
+            // The opener ends after the engine, which holds the other end of its queue.
+            threads: vec![engine.spawn()?, opening],
+            waker,
         })
     }
 
@@ -177,7 +206,8 @@ impl Driver {
                 Phase::Measuring
             };
         }
-        let handed_over = self.timer.as_ref().is_none_or(JoinHandle::is_finished);
+        let ended = self.threads.first().is_none_or(JoinHandle::is_finished);
+        let handed_over = ended || self.shared.all_sent.load(Ordering::Relaxed);
         let waited_ns = now_ns - end_ns;
         let idle = handed_over && self.in_flight() == 0;
         if idle || (handed_over && waited_ns >= self.grace_ns) {
@@ -266,13 +296,19 @@ impl Driver {
     }
 
     fn halt(&mut self) {
-        self.shared.end_ns.store(0, Ordering::Relaxed);
-        drop(self.finish.take());
-        for thread in [self.timer.take(), self.http.take()].into_iter().flatten() {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+        for thread in self.threads.drain(..) {
             // A panic there has been reported on stderr; the books say what was lost.
             let _ = thread.join();
         }
     }
+}
+
+fn connector(scenario: &Scenario) -> io::Result<Connector> {
+    Connector::new(scenario.target.endpoint.clone(), &scenario.trust).map_err(
+        |error: ClientError| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()),
+    )
 }
 
 /// How many requests are due before `from_ns`, those of the warm-up included.

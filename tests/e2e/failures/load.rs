@@ -1,9 +1,10 @@
 //! An open-loop client: requests are due on a schedule, whatever became of those before, and each is
 //! measured from when it was due.
 
-use alfred::client::{BodyLimits, Connector, Endpoint, Sent, Trust};
+use alfred::client::{Endpoint, Limits, Outgoing, request};
 use alfred::clock::{Clock as _, SystemClock};
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,32 +201,22 @@ fn body_of(kind: Kind, number: u64) -> (&'static str, Value) {
 
 /// Status with the kind of problem, and whether the reply said when to try again.
 async fn exchange(endpoint: &Endpoint, path: &str, body: &Value) -> (String, bool) {
-    let mut request = http::Request::builder()
-        .uri(path)
-        .header(HOST, endpoint.authority());
-    let mut bytes = bytes::Bytes::new();
+    let mut outgoing = Outgoing::default();
     if !body.is_null() {
-        request = request
-            .method("POST")
-            .header(CONTENT_TYPE, "application/json");
-        bytes = body.to_string().into();
+        let json = HeaderValue::from_static("application/json");
+        outgoing.method = Method::POST;
+        outgoing.headers.insert(CONTENT_TYPE, json);
+        outgoing.body = body.to_string().into();
     }
-    let request = request.body(http_body_util::Full::new(bytes)).unwrap();
-    let limits = BodyLimits {
-        max_bytes: 1 << 20,
-        keep_bytes: 1 << 20,
+    let limits = Limits {
+        timeout: Duration::MAX,
+        max_response_bytes: 1 << 20,
     };
-    let connector = Connector::new(endpoint.clone(), &Trust::System).unwrap();
-    let sent = match connector.open().await {
-        Ok(mut connection) => connection.exchange(request, limits).await,
+    let reply = match request(&endpoint.at(path), outgoing, limits).await {
+        Ok(reply) => reply,
         Err(error) => return (error.to_string(), false),
     };
-    let reply = match sent {
-        Ok(Sent::Answered(reply)) => reply,
-        Ok(Sent::NotSent(_)) => return ("closed before it was asked".to_owned(), false),
-        Err(error) => return (error.to_string(), false),
-    };
-    let body: Value = serde_json::from_slice(&reply.body.unwrap_or_default()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let status = reply.status.as_u16().to_string();
     let outcome = match body["kind"].as_str() {
         Some(kind) if !reply.status.is_success() => format!("{status} `{kind}`"),
