@@ -106,13 +106,13 @@ fn what_is_recorded_damaged_or_a_link_stays() {
     std::fs::write(runs.join("file"), "").unwrap();
     let entries = entries(runs).unwrap();
     let states: Vec<_> = entries.iter().map(|entry| entry.state.as_str()).collect();
-    assert_eq!(states, ["running", "damaged", "FAIL"]);
+    assert_eq!(states, ["running", "FAIL", "damaged"]);
     let all = Wish {
         unfinished: true,
         ..keep(0)
     };
     let fates = plan(&entries, &all);
-    let expected = [Stays::Running, Stays::Damaged, Stays::Link].map(Some);
+    let expected = [Stays::Running, Stays::Link, Stays::Damaged].map(Some);
     assert_eq!(fates, expected);
     for (name, why) in [
         ("1-a", "a process is recording it"),

@@ -100,11 +100,11 @@ fn a_small_terminal_without_colours_has_what_matters_most() {
     let (bench, target, size) = (Bench::new(), steady(), (7, 36));
     let mut command = plain(&bench);
     command.env("NO_COLOR", "1").env("LC_ALL", "C");
-    let flags = "--qps 50 --duration 2s --window 500ms --json > verdict";
+    let flags = "--qps 50 --duration 2s --window 500ms --threshold 'p95<30s' --json > verdict";
     let output = on_a_terminal(&command, &soak(&target.url(), flags), size);
     let (screens, end) = screens(&output, size);
     assert_eq!(output.status.code(), Some(0), "{}", end.screen());
-    assert_seen(&screens, &["so far", "####", "+ p95<300ms"]);
+    assert_seen(&screens, &["so far", "####", "+ p95<30s"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("\u{1b}[1m") && !text.contains("\u{1b}[2m"));
     assert!(text.is_ascii(), "{text:?}");
@@ -117,7 +117,8 @@ fn what_fails_is_said_and_stays_above_the_screen() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let (bench, size) = (Bench::new(), (24, 80));
-    let flags = "--qps 20 --duration 2s --window 500ms";
+    let flags = "--qps 20 --duration 2s --window 500ms --threshold 'p95<30s' \
+                 --threshold 'error_rate<1%'";
     let output = on_a_terminal(&plain(&bench), &soak(&url, flags), size);
     let (screens, _) = screens(&output, size);
     assert_eq!(output.status.code(), Some(99));
@@ -177,7 +178,8 @@ fn a_dumb_terminal_gets_a_line_a_window() {
 #[test]
 fn elsewhere_there_is_a_line_a_window_and_at_most_one_a_second() {
     let (bench, target) = (Bench::new(), steady());
-    let ran = bench.soak("long", &target.url(), "--qps 20 --duration 3s --window 1s");
+    let flags = "--qps 20 --duration 3s --window 1s --threshold p95<30s";
+    let ran = bench.soak("long", &target.url(), flags);
     let lines: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!(lines.len(), 4, "{}", ran.stderr);
     assert!(lines[0].starts_with("soak http://"), "{lines:?}");

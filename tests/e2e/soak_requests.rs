@@ -1,6 +1,6 @@
 //! What a soak sends, and what it holds answers against: stages, query sets, paths, https, checks.
 
-use crate::soak_bench::Bench;
+use crate::soak_bench::{Bench, Ran};
 use crate::soak_target::{Behaviour, TestTarget};
 use std::collections::BTreeSet;
 use std::fs;

@@ -133,7 +133,7 @@ fn progress(now: &Now, course: &Course, look: &Look, width: usize, lines: &mut V
     let mut told = format!(
         "  {:>3.0} %  {} of {}",
         (share * 100.0).clamp(0.0, 100.0).floor(),
-        clock(now.measured.as_secs_f64()),
+        clock(now.measured.as_secs_f64().floor()),
         clock(now.planned.as_secs_f64())
     );
     if now.phase != Phase::Draining && now.phase != Phase::Over {
@@ -155,11 +155,11 @@ fn doing(now: &Now) -> String {
     let mut text = match now.phase {
         Phase::WarmingUp => format!(
             "warming up, not counted: {} of {}",
-            clock(now.warmup.0.as_secs_f64()),
+            clock(now.warmup.0.as_secs_f64().floor()),
             clock(now.warmup.1.as_secs_f64())
         ),
         Phase::Measuring => format!("window {} of {}", short(window), short(windows)),
-        Phase::Draining => "all requests are sent, waiting for those in flight".to_owned(),
+        Phase::Draining => "all requests are sent".to_owned(),
         Phase::Over => "judging".to_owned(),
     };
     let _ = write!(text, "  in flight {}", short(now.in_flight));

@@ -162,7 +162,7 @@ fn phases_say_what_goes_on() {
     now.phase = Phase::Draining;
     let draining = drawn(&now, &course(6));
     assert!(
-        draining.contains("waiting for those in flight  in flight 2, the oldest for 2.3 s"),
+        draining.contains("all requests are sent  in flight 2, the oldest for 2.3 s"),
         "{draining}"
     );
     assert!(!draining.contains("ends "), "{draining}");
