@@ -43,6 +43,7 @@ pub struct Failure {
     what: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
     hint: Option<String>,
+    is_told: bool,
 }
 
 impl Failure {
@@ -53,6 +54,7 @@ impl Failure {
             what: what.into(),
             cause: None,
             hint: None,
+            is_told: false,
         }
     }
 
@@ -90,6 +92,19 @@ impl Failure {
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
         self
+    }
+
+    /// Somebody has told it already, if `is_told`: it is for the exit code alone.
+    #[must_use]
+    pub fn told(mut self, is_told: bool) -> Self {
+        self.is_told |= is_told;
+        self
+    }
+
+    /// Whether it is for the exit code alone.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// Which class of failure this is.

@@ -4,7 +4,7 @@
 //! (`tests/e2e/architecture.rs` checks them):
 //!
 //! 1. [`cli`]: argv to a verb, wiring only.
-//! 2. [`http`], [`ingest`], [`soak`], [`report`]: the ways in.
+//! 2. [`http`], [`ingest`], [`soak`], [`report`], [`notify`]: the ways in, and what they say.
 //! 3. [`search`]: the one use case.
 //! 4. [`embed`], [`provider`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
 //! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`], [`tls`]: words, settings and leaves.
@@ -23,6 +23,7 @@ pub mod failure;
 pub mod fusion;
 pub mod http;
 pub mod ingest;
+pub mod notify;
 pub mod provider;
 pub mod report;
 pub mod search;

@@ -16,6 +16,7 @@ pub mod report;
 pub mod runs;
 mod serve;
 pub mod soak;
+mod soak_after;
 mod soak_capacity;
 mod soak_notice;
 mod soak_request;
@@ -179,7 +180,7 @@ enum Verb {
     Soak(Box<soak::SoakArgs>),
     /// Report on recorded runs
     Report(report::ReportArgs),
-    /// List recorded runs with their verdicts
+    /// List, show and prune recorded runs
     Runs(runs::RunsArgs),
     /// Put a local embedding model in place, check it, or list those that are there
     Model(model::ModelArgs),
@@ -220,7 +221,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Reload(arguments) => reload::run(&arguments, &context),
         Verb::Ingest(arguments) => ingest::run(&arguments, &context),
         Verb::Query(arguments) => query::run(&arguments, &context),
-        Verb::Soak(arguments) => soak::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Soak(arguments) => soak::run(&arguments, &context.config()?, &context),
         Verb::Report(arguments) => report::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Runs(arguments) => runs::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Model(arguments) => model::run(
@@ -262,5 +263,7 @@ fn usage(error: &clap::Error) -> Failure {
 
 /// Writes a failure on stderr, unless a verb has said it all already.
 pub fn report(failure: &Failure) {
-    output::error(&failure.render());
+    if !failure.is_told() {
+        output::error(&failure.render());
+    }
 }

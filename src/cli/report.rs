@@ -4,6 +4,7 @@ use super::{Context, Outcome};
 use crate::failure::Failure;
 use crate::report::{Format, Report};
 use crate::soak::run_folder::{self, RecordedRun, RunFolderError};
+use crate::soak::shelf;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -80,21 +81,27 @@ pub fn run(args: &ReportArgs, runs_dir: &Path, context: &Context) -> Outcome {
 }
 
 fn read(name: &str, runs_dir: &Path) -> Result<RecordedRun, Failure> {
+    run_folder::read(&resolve(name, runs_dir)?).map_err(folder_failure)
+}
+
+/// The folder that `name` means: a run folder, a run in `runs_dir`, or `latest`.
+pub(super) fn resolve(name: &str, runs_dir: &Path) -> Result<PathBuf, Failure> {
     let not_found = || {
         Failure::usage(format!("there is no run {name:?}"))
             .hint("list the recorded runs with: alfred runs")
     };
-    let folder = if name == "latest" {
-        let runs = run_folder::list(runs_dir).map_err(folder_failure)?;
-        runs.into_iter().next_back().ok_or_else(not_found)?
-    } else if Path::new(name).exists() {
-        PathBuf::from(name)
-    } else {
-        Some(runs_dir.join(name))
-            .filter(|folder| folder.exists())
-            .ok_or_else(not_found)?
-    };
-    run_folder::read(&folder).map_err(folder_failure)
+    if name == "latest" {
+        let entries = shelf::entries(runs_dir).map_err(folder_failure)?;
+        let is_run = |entry: &shelf::Entry| matches!(entry.kind, shelf::Kind::Run { .. });
+        let latest = entries.into_iter().rfind(is_run);
+        return latest.map(|entry| entry.folder).ok_or_else(not_found);
+    }
+    if Path::new(name).exists() {
+        return Ok(PathBuf::from(name));
+    }
+    Some(runs_dir.join(name))
+        .filter(|folder| folder.exists())
+        .ok_or_else(not_found)
 }
 
 pub(super) fn folder_failure(error: RunFolderError) -> Failure {

@@ -1,25 +1,28 @@
 //! `alfred soak`: load on a schedule, and a verdict.
 
+use super::soak_after::Around;
 use super::soak_capacity::{self, CapacityArgs};
-use super::soak_notice::Noticed;
+use super::soak_notice::{Noticed, Voice};
 use super::soak_request::RequestArgs;
 use super::{Context, Outcome, soak_resume};
 use crate::client::Target;
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
-use crate::report::{Format, Report, live};
+use crate::notify::News;
+use crate::report::{Format, Report};
 use crate::soak::causes;
 use crate::soak::queries::QueriesError;
-use crate::soak::record::{Verdict, VerdictRecord};
+use crate::soak::record::{RunRecord, Verdict, VerdictRecord};
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ArrivalKind, ScenarioError, Settings};
 use crate::soak::stage::Stage;
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{Rate, parse_duration, parse_duration_or_seconds};
 use crate::soak::{FinishedRun, Place, SoakError, run_folder};
-use crate::telemetry::{events, logging};
+use crate::telemetry::events::{self, SoakVerdict};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -168,21 +171,22 @@ pub(super) enum Plan {
     Resume { scenario: Scenario, folder: PathBuf },
 }
 
-/// Runs the verb; new run folders go into `runs_dir`.
+/// Runs the verb; new run folders go into `runs_dir` of the configuration.
 ///
 /// # Errors
 /// When the arguments make no sense, the run cannot be made, or its verdict is not PASS.
-pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
-    logging::start_in_journal();
+pub fn run(args: &SoakArgs, config: &Config, context: &Context) -> Outcome {
+    let runs_dir = &config.runs_dir;
+    let around = Around::of(config, context)?;
     if args.resume_all {
-        return soak_resume::all(runs_dir);
+        return soak_resume::all(runs_dir, around.voice);
     }
     if args.capacity.find_capacity {
-        return soak_capacity::perform(args, runs_dir, context);
+        return soak_capacity::perform(args, &around);
     }
     let plan = match &args.resume {
         Some(folder) => soak_resume::one(args, folder)?,
-        None if args.resume_unfinished => soak_resume::newest_or_new(args, runs_dir, context)?,
+        None if args.resume_unfinished => soak_resume::newest_or_new(args, &around)?,
         None => Plan::New {
             scenario: args
                 .given()
@@ -190,17 +194,17 @@ pub fn run(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
                 .map_err(resolve_failure)?,
             place: match &args.out {
                 Some(folder) => Place::At(folder.clone()),
-                None => Place::In(runs_dir.to_owned()),
+                None => Place::In(runs_dir.clone()),
             },
         },
     };
-    perform(&plan, context)
+    perform(&plan, &around)
 }
 
-/// Makes the run, says its verdict, and ends as it does.
-pub(super) fn perform(plan: &Plan, context: &Context) -> Outcome {
+/// Makes the run, says its verdict, tells others, and ends as it does.
+pub(super) fn perform(plan: &Plan, around: &Around<'_>) -> Outcome {
     let (Plan::New { scenario, .. } | Plan::Resume { scenario, .. }) = plan;
-    let mut view = Noticed::new(live::view(scenario.thresholds.clone()));
+    let mut view = Noticed::new(scenario.thresholds.clone(), around.voice);
     let made = match plan {
         Plan::New { scenario, place } => crate::soak::run(scenario, place, &SystemClock, &mut view),
         Plan::Resume { scenario, folder } => {
@@ -213,15 +217,34 @@ pub(super) fn perform(plan: &Plan, context: &Context) -> Outcome {
         Plan::Resume { .. } => None,
     };
     let finished = made.map_err(|error| run_failure(error, place))?;
-    let outcome = judged(&finished);
-    events::soak_verdict(
-        finished.verdict.verdict.as_str(),
-        &scenario.name,
-        &finished.folder.display().to_string(),
-        &reasons(&finished),
-    );
-    print(&finished, context)?;
-    outcome
+    let run = run_folder::read_run(&finished.folder).map_err(super::report::folder_failure)?;
+    record(&finished, &run);
+    let printed = print(&finished, around.context);
+    let news = News::of_run(&run, &finished.verdict, &finished.folder);
+    around.after(&finished.folder, &news);
+    printed?;
+    judged(&finished, around.voice)
+}
+
+/// The verdict in the journal.
+fn record(finished: &FinishedRun, run: &RunRecord) {
+    let verdict = &finished.verdict;
+    events::soak_verdict(&SoakVerdict {
+        verdict: verdict.verdict.as_str(),
+        scenario: &run.name,
+        target: &run.target,
+        run: &finished.folder.display().to_string(),
+        reason: &reasons(finished),
+        due: verdict.counts.due,
+        ok: verdict.counts.ok,
+        errors: verdict.counts.error,
+        error_rate: verdict.error_rate,
+        p50_ms: verdict.response_ms.p50,
+        p95_ms: verdict.response_ms.p95,
+        p99_ms: verdict.response_ms.p99,
+        measured_s: verdict.coverage.measured_s,
+        capacity_per_s: None,
+    });
 }
 
 fn print(finished: &FinishedRun, context: &Context) -> Outcome {
@@ -244,7 +267,8 @@ fn json(verdict: &VerdictRecord) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
-fn judged(finished: &FinishedRun) -> Outcome {
+/// Where the journal has the verdict it has been told.
+fn judged(finished: &FinishedRun, voice: Voice) -> Outcome {
     let kind = match finished.verdict.verdict {
         Verdict::Pass => return Ok(()),
         Verdict::Fail => FailureKind::ThresholdCrossed,
@@ -254,9 +278,11 @@ fn judged(finished: &FinishedRun) -> Outcome {
     let reasons = reasons(finished);
     let folder = finished.folder.display();
     Err(
-        Failure::new(kind, format!("the soak ended {word}: {reasons}")).hint(format!(
-            "see every window with: alfred report {folder} --format csv"
-        )),
+        Failure::new(kind, format!("the soak ended {word}: {reasons}"))
+            .hint(format!(
+                "see every window with: alfred report {folder} --format csv"
+            ))
+            .told(voice.in_journal),
     )
 }
 

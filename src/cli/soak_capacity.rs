@@ -1,21 +1,25 @@
 //! `alfred soak --find-capacity`: the highest rate that a target holds.
 
 use super::soak::{SoakArgs, resolve_failure, run_failure};
-use super::soak_notice::Noticed;
+use super::soak_after::Around;
+use super::soak_notice::{Noticed, Voice};
 use super::{Context, Outcome};
 use crate::clock::SystemClock;
 use crate::failure::{Failure, FailureKind};
-use crate::report::{capacity as report, live};
+use crate::notify::News;
+use crate::report::capacity as report;
 use crate::soak::capacity::hunt::Found;
 use crate::soak::capacity::plan::parse_precision;
 use crate::soak::capacity::record::TryRecord;
 use crate::soak::capacity::search::Leg;
 use crate::soak::capacity::{Asked, CapacityRecord, Follow, Plan, find};
+use crate::soak::latency::Percentiles;
 use crate::soak::record::Verdict;
+use crate::soak::tally::Counts;
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{Rate, parse_duration, show_duration};
 use crate::soak::{Place, SoakError, Watch};
-use crate::telemetry::events;
+use crate::telemetry::events::{self, SoakVerdict};
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,7 +45,7 @@ pub struct CapacityArgs {
 }
 
 /// Makes the search, says what was found, and ends as it does.
-pub(super) fn perform(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Outcome {
+pub(super) fn perform(args: &SoakArgs, around: &Around<'_>) -> Outcome {
     let asked = Asked {
         from: args.capacity.from,
         up_to: args.capacity.up_to,
@@ -54,23 +58,50 @@ pub(super) fn perform(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Ou
         .map_err(resolve_failure)?;
     let place = match &args.out {
         Some(folder) => Place::At(folder.clone()),
-        None => Place::In(runs_dir.to_owned()),
+        None => Place::In(around.runs_dir.to_owned()),
     };
     let mut follower = Follower {
         thresholds: plan.scenario.thresholds.clone(),
         most_steps: 0,
+        voice: around.voice,
     };
     let found =
         find(&plan, &place, &SystemClock, &mut follower).map_err(|error| failure(error, &place))?;
     keep(&found)?;
-    let outcome = judged(&found);
-    let verdict = found.record.verdict.unwrap_or(Verdict::Invalid);
-    events::soak_verdict(
-        verdict.as_str(),
-        &found.record.name,
-        &found.folder.display().to_string(),
-        &found.record.reasons.join("; "),
-    );
+    record(&found);
+    let printed = print(&found, around.context);
+    let news = News::of_capacity(&found.record, &found.folder);
+    around.after(&found.folder, &news);
+    printed?;
+    judged(&found, around.voice)
+}
+
+/// The result in the journal.
+fn record(found: &Found) {
+    let record = &found.record;
+    let step = record.last_held();
+    let count =
+        |of: fn(&Counts) -> u64| -> u64 { record.steps.iter().map(|step| of(&step.counts)).sum() };
+    let figure = |of: fn(&Percentiles<f64>) -> Option<f64>| of(&step?.response_ms);
+    events::soak_verdict(&SoakVerdict {
+        verdict: record.verdict.unwrap_or(Verdict::Invalid).as_str(),
+        scenario: &record.name,
+        target: &record.target,
+        run: &found.folder.display().to_string(),
+        reason: &record.reasons.join("; "),
+        due: count(|counts| counts.due),
+        ok: count(|counts| counts.ok),
+        errors: count(|counts| counts.error),
+        error_rate: step.and_then(|step| step.error_rate),
+        p50_ms: figure(|response| response.p50),
+        p95_ms: figure(|response| response.p95),
+        p99_ms: figure(|response| response.p99),
+        measured_s: record.took_s,
+        capacity_per_s: record.held.map(|held| held.rate_per_s),
+    });
+}
+
+fn print(found: &Found, context: &Context) -> Outcome {
     let text = if context.json {
         serde_json::to_string_pretty(&found.record)
             .map_err(|error| Failure::failed("cannot write the result as JSON").because(error))?
@@ -78,8 +109,7 @@ pub(super) fn perform(args: &SoakArgs, runs_dir: &Path, context: &Context) -> Ou
     } else {
         report::text(&found.record, &found.folder, console::colors_enabled())
     };
-    super::report::to_stdout(&text)?;
-    outcome
+    super::report::to_stdout(&text)
 }
 
 fn failure(error: SoakError, place: &Place) -> Failure {
@@ -113,7 +143,7 @@ fn keep(found: &Found) -> Outcome {
     Ok(())
 }
 
-fn judged(found: &Found) -> Outcome {
+fn judged(found: &Found, voice: Voice) -> Outcome {
     let kind = match found.record.verdict {
         Some(Verdict::Pass) => return Ok(()),
         Some(Verdict::Fail) => FailureKind::ThresholdCrossed,
@@ -122,13 +152,15 @@ fn judged(found: &Found) -> Outcome {
     let folder = found.folder.display();
     let reasons = found.record.reasons.join("; ");
     let what = format!("no capacity was found: {reasons}");
-    Err(Failure::new(kind, what).hint(format!("see every step in {folder}/capacity.html")))
+    let hint = format!("see every step in {folder}/capacity.html");
+    Err(Failure::new(kind, what).hint(hint).told(voice.in_journal))
 }
 
 /// Tells the search on stderr: a line a step, and within a step what a soak shows.
 struct Follower {
     thresholds: Vec<Threshold>,
     most_steps: u64,
+    voice: Voice,
 }
 
 impl Follow for Follower {
@@ -136,7 +168,7 @@ impl Follow for Follower {
         let asked = &record.asked;
         self.most_steps = asked.most_steps;
         let most = Duration::try_from_secs_f64(asked.most_s).unwrap_or_default();
-        say(&format!(
+        self.voice.say(&format!(
             "searching the capacity of {} from {}/s up to {}/s: at most {} steps, {} in all; recorded \
              in {}",
             record.target,
@@ -149,18 +181,15 @@ impl Follow for Follower {
     }
 
     fn step(&mut self, _number: u64, _rate: f64, _leg: Leg) -> Box<dyn Watch> {
-        Box::new(Noticed::new(live::view(self.thresholds.clone())))
+        Box::new(Noticed::new(self.thresholds.clone(), self.voice))
     }
 
     fn made(&mut self, step: &TryRecord) {
-        say(&report::line(step, self.most_steps));
+        self.voice.say(&report::line(step, self.most_steps));
     }
 
     fn recovers(&mut self) {
-        say("waiting until the target answers as quickly as before the search");
+        self.voice
+            .say("waiting until the target answers as quickly as before the search");
     }
-}
-
-fn say(line: &str) {
-    let _ = console::Term::stderr().write_line(line);
 }

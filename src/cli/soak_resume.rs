@@ -1,7 +1,9 @@
 //! `alfred soak --resume`, `--resume-unfinished` and `--resume-all`: runs that were cut off.
 
+use super::Outcome;
 use super::soak::{Plan, SoakArgs, perform, resolve_failure};
-use super::{Context, Outcome};
+use super::soak_after::Around;
+use super::soak_notice::Voice;
 use crate::clock::{Clock, SystemClock};
 use crate::failure::{Failure, FailureKind};
 use crate::soak::Place;
@@ -46,11 +48,9 @@ pub(super) fn one(args: &SoakArgs, folder: &Path) -> Result<Plan, Failure> {
 
 /// What `--resume-unfinished SCENARIO.toml` is to do: to go on with the newest unfinished run of that
 /// very scenario; without one, to begin a new run.
-pub(super) fn newest_or_new(
-    args: &SoakArgs,
-    runs_dir: &Path,
-    context: &Context,
-) -> Result<Plan, Failure> {
+pub(super) fn newest_or_new(args: &SoakArgs, around: &Around<'_>) -> Result<Plan, Failure> {
+    let runs_dir = around.runs_dir;
+    let say = |line: &str| around.voice.say(line);
     let scenario =
         Scenario::resolve(args.given().map_err(resolve_failure)?).map_err(resolve_failure)?;
     refuse_second(&scenario, runs_dir)?;
@@ -74,7 +74,9 @@ pub(super) fn newest_or_new(
             "{}: its planned end passed {ago} ago; judging what there is",
             folder.display()
         ));
-        if let Err(failure) = perform(&plan, context) {
+        if let Err(failure) = perform(&plan, around)
+            && !failure.is_told()
+        {
             say(&failure.to_string());
         }
     }
@@ -110,10 +112,10 @@ fn ended_ago(run: &RunRecord, clock: &dyn Clock) -> Option<Duration> {
 }
 
 /// Goes on with every unfinished run in `runs_dir`, each in a process of its own, and waits for all.
-pub(super) fn all(runs_dir: &Path) -> Outcome {
+pub(super) fn all(runs_dir: &Path, voice: Voice) -> Outcome {
     let unfinished = run_folder::unfinished(runs_dir).map_err(super::report::folder_failure)?;
     if unfinished.is_empty() {
-        say(&format!("no unfinished runs in {}", runs_dir.display()));
+        voice.say(&format!("no unfinished runs in {}", runs_dir.display()));
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -131,7 +133,7 @@ pub(super) fn all(runs_dir: &Path) -> Outcome {
     drop(guard);
     let threads: Vec<_> = unfinished
         .into_iter()
-        .map(|(folder, _)| std::thread::spawn(move || resume_in_a_process(&folder)))
+        .map(|(folder, _)| std::thread::spawn(move || resume_in_a_process(&folder, voice)))
         .collect();
     let ends = threads.into_iter().filter_map(|thread| thread.join().ok());
     let codes: Vec<i32> = ends.collect();
@@ -153,7 +155,8 @@ pub(super) fn all(runs_dir: &Path) -> Outcome {
     Err(Failure::new(kind, what).hint("see each with: alfred runs"))
 }
 
-fn resume_in_a_process(folder: &Path) -> i32 {
+fn resume_in_a_process(folder: &Path, voice: Voice) -> i32 {
+    let say = |line: &str| voice.say(line);
     for _ in 0..ATTEMPTS {
         let ended = std::env::current_exe().and_then(|own| {
             Command::new(own)
@@ -182,10 +185,6 @@ fn resume_in_a_process(folder: &Path) -> i32 {
 
 fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(1)
-}
-
-fn say(line: &str) {
-    let _ = console::Term::stderr().write_line(line);
 }
 
 /// Why a run is not resumed, and what to do.

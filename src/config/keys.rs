@@ -140,8 +140,9 @@ pub const KEYS: &[Key] = &[
     planned("log.slow_ms", Integer(0, DAY_MS), "1000"),
     planned("telemetry.otlp_endpoint", Text, r#""""#),
     key("soak.runs_dir", Text, r#""""#),
-    planned("soak.retention_runs", Integer(0, 1_000_000), "100"),
-    secret(planned("notify.webhook_url", Text, r#""""#)),
+    key("soak.retention_runs", Integer(0, 1_000_000), "100"),
+    secret(key("notify.webhook_url", Text, r#""""#)),
+    key("notify.on", Choice(&["always", "fail"]), r#""always""#),
 ];
 
 /// The key with this path.

@@ -116,6 +116,7 @@ pub(super) fn credentials(
         ("postgres_dsn", "store.dsn"),
         ("openai_api_key", "embedding.api_key"),
         ("redis_url", "embedding.redis_url"),
+        ("webhook_url", "notify.webhook_url"),
     ];
     // Refused like its key: nobody must rely on a protection that is not there.
     let keys = folder.join(format!("{prefix}api_keys"));

@@ -162,6 +162,15 @@ impl Config {
                 hint: "name a chat model of the provider, as \"gpt-4o-mini\"",
             });
         }
+        let webhook = &raw.notify.webhook_url;
+        if !(webhook.is_empty() || is_http_url(webhook.reveal())) {
+            return Err(ConfigError::WrongValue {
+                key: "notify.webhook_url",
+                origin: origins["notify.webhook_url"].1.clone(),
+                expected: "a URL that begins with https:// or http://".to_owned(),
+                got: "a secret".to_owned(),
+            });
+        }
         let limits = &raw.ingest;
         if limits.overlap_tokens > limits.chunk_tokens / 4 {
             return Err(ConfigError::WrongValue {
@@ -257,6 +266,14 @@ fn shown(key: &keys::Key, value: &Value) -> (String, String) {
         text
     };
     (masked, value.origin().unwrap_or("default").to_owned())
+}
+
+fn is_http_url(text: &str) -> bool {
+    let uri: Option<http::Uri> = text.trim().parse().ok();
+    uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 /// Whether this process may create files in `path`.

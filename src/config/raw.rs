@@ -21,6 +21,8 @@ pub struct Raw {
     pub log: Log,
     /// `[soak]`
     pub soak: Soak,
+    /// `[notify]`
+    pub notify: Notify,
 }
 
 /// `[server]`: how the daemon listens and what it bounds.
@@ -106,9 +108,18 @@ pub struct Log {
     pub format: String,
 }
 
-/// `[soak]`: where runs are recorded.
+/// `[soak]`: where runs are recorded, and how many are kept.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
 pub struct Soak {
     pub runs_dir: String,
+    pub retention_runs: u64,
+}
+
+/// `[notify]`: who is told of a verdict.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Notify {
+    pub webhook_url: Secret,
+    pub on: String,
 }

@@ -108,6 +108,34 @@ fn what_is_not_there_yet_is_refused_not_ignored() {
 }
 
 #[test]
+fn a_webhook_is_a_url_and_a_secret() {
+    let url = "https://hooks.slack.com/services/T0/B0/hush";
+    let config = load(&format!("notify.webhook_url = \"{url}\""), &[]).unwrap();
+    assert_eq!(config.raw.notify.webhook_url.reveal(), url);
+    assert_eq!(config.raw.notify.on, "always");
+    let shown = format!("{:?} {:?}", config.show(), config.raw.notify);
+    assert!(
+        !shown.contains("hush") && shown.contains("********"),
+        "{shown}"
+    );
+    let from_environment = load("", &[("ALFRED__NOTIFY__WEBHOOK_URL", url)]).unwrap();
+    assert_eq!(from_environment.raw.notify.webhook_url.reveal(), url);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("webhook_url"), format!("{url}\n")).unwrap();
+    let credentials = ("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap());
+    let from_credential = load("", &[credentials]).unwrap();
+    assert_eq!(from_credential.raw.notify.webhook_url.reveal(), url);
+    let text = message(load("notify.webhook_url = \"hooks/hush\"", &[]));
+    assert!(
+        text.contains("notify.webhook_url") && text.contains("https://"),
+        "{text}"
+    );
+    assert!(!text.contains("hush"), "{text}");
+    let text = message(load("notify.on = \"never\"", &[]));
+    assert!(text.contains("one of \"always\", \"fail\""), "{text}");
+}
+
+#[test]
 fn a_dsn_selects_postgres_where_no_kind_is_said() {
     let dsn = [("POSTGRES_DSN", "postgresql://u:hush@h/db")];
     let config = load("", &dsn).unwrap();

@@ -12,11 +12,11 @@ use ureq::http::header::RETRY_AFTER;
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     /// The bound of the first wait.
-    pub(super) first: Duration,
+    pub(crate) first: Duration,
     /// The bound of all waits.
-    pub(super) most: Duration,
+    pub(crate) most: Duration,
 }
 
 impl Default for Backoff {
@@ -30,7 +30,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The wait after `failures` further failures than the first; `fraction` is random, 0 to 1.
-    pub(super) fn delay(self, failures: u32, fraction: f64) -> Duration {
+    pub(crate) fn delay(self, failures: u32, fraction: f64) -> Duration {
         let factor = 2_u32.checked_pow(failures.min(31)).unwrap_or(u32::MAX);
         let bound = self.first.saturating_mul(factor).min(self.most);
         bound.mul_f64(fraction.clamp(0.0, 1.0))
@@ -39,7 +39,7 @@ impl Backoff {
 
 /// The wait that a reply asks for: `retry-after-ms` (OpenAI's own), else `Retry-After` in seconds
 /// or as an HTTP date (RFC 9110, section 10.2.3). What cannot be read asks for nothing.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(ms) = text("retry-after-ms").and_then(|text| text.parse().ok()) {
         return duration_ms(ms);

@@ -6,7 +6,7 @@
 //! without a limit. The key is in no error and no log line, and goes to no other host: redirects
 //! are not followed.
 
-mod backoff;
+pub(crate) mod backoff;
 mod base_url;
 mod breaker;
 pub mod chat;

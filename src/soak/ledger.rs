@@ -266,6 +266,13 @@ impl Ledger {
         closed
     }
 
+    /// When the oldest open window has to be complete: its end, and the request timeout after it.
+    /// `None` when none is left.
+    pub fn next_closes_by_ns(&self) -> Option<u64> {
+        let end_ns = self.plan.end_of(self.first_open);
+        (self.first_open < self.plan.windows()).then(|| end_ns.saturating_add(self.plan.timeout_ns))
+    }
+
     /// The accounts of windows that are still open, oldest first, for showing.
     pub fn open_tallies(&self) -> impl Iterator<Item = &Tally> {
         self.open.iter().map(|window| &window.tally)
@@ -352,6 +359,10 @@ mod tests {
         assert!(value_at(response, 1.0).unwrap().abs_diff(210_000) < 200);
         // Time passed, but the schedule has not come so far: the next window stays open.
         assert!(ledger.take_closed(900 * MS).is_empty());
+        assert_eq!(ledger.next_closes_by_ns(), Some((400 + 300) * MS));
+        ledger.handed_over(u64::MAX);
+        ledger.take_closed(u64::MAX);
+        assert_eq!(ledger.next_closes_by_ns(), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
 //! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw
 //! → [`findings`] (by way of [`view`], [`scopes`] and [`stats`]) → [`verdict`]. [`run`] ties
-//! them together, [`capacity`] makes many in search of the highest rate, [`resume`] goes on with one that was cut off; [`run_folder`] reads a run back. It is a client over HTTP and knows nothing of
+//! them together, [`capacity`] makes many in search of the highest rate, [`resume`] goes on with one that was cut off; [`run_folder`] reads a run back, [`shelf`] all of them. It is a client over HTTP and knows nothing of
 //! stores, models or searching.
 //!
 //! Why from the due time: a generator that waits for a slow answer before it sends the next request
@@ -37,6 +37,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod scopes;
 pub mod settings;
+pub mod shelf;
 pub mod stage;
 pub mod stats;
 pub mod tally;

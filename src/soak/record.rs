@@ -11,8 +11,10 @@ use super::latency::Percentiles;
 pub use super::sampler::record::{HostSample, UnitSample};
 use super::stage::Stage;
 use super::tally::{CacheCounts, Counts};
+use super::units::nanoseconds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The version of these shapes; a reader refuses a newer one.
 pub const FORMAT: u32 = 1;
@@ -112,6 +114,13 @@ pub struct ScenarioRecord {
 }
 
 impl ScenarioRecord {
+    /// How many windows the run has when it goes to its planned end.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        let in_ns = |s: f64| nanoseconds(Duration::try_from_secs_f64(s).unwrap_or_default());
+        in_ns(self.duration_s).div_ceil(in_ns(self.window_s).max(1))
+    }
+
     /// How much was asked, in words: `50/s`, or `stages 0 → 50 → 50/s`.
     #[must_use]
     pub fn load(&self) -> String {

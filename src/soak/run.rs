@@ -145,6 +145,41 @@ impl<'a> Progress<'a> {
         Duration::from_nanos(self.driver.plan().measured_ns)
     }
 
+    /// How much of the warm-up has passed, and how long it is.
+    #[must_use]
+    pub fn warmup(&self) -> (Duration, Duration) {
+        let warmup_ns = self.driver.plan().measured_from_ns;
+        let passed_ns = self.driver.running_ns().min(warmup_ns);
+        (
+            Duration::from_nanos(passed_ns),
+            Duration::from_nanos(warmup_ns),
+        )
+    }
+
+    /// How long it is to the planned end, as shortened by an interrupt.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        let plan = self.driver.plan();
+        let end_ns = plan.measured_from_ns.saturating_add(plan.measured_ns);
+        Duration::from_nanos(end_ns.saturating_sub(self.driver.running_ns()))
+    }
+
+    /// The window in which requests are due now, 1-based, and how many windows there will be.
+    #[must_use]
+    pub fn window(&self) -> (u64, u64) {
+        let plan = self.driver.plan();
+        let measured_ns = self.driver.measured_ns().unwrap_or(0);
+        let windows = plan.windows();
+        ((measured_ns / plan.window_ns + 1).min(windows), windows)
+    }
+
+    /// Whether a window should have closed before now: it is over for longer than the request
+    /// timeout and `slack`.
+    #[must_use]
+    pub fn is_overdue(&self, slack: Duration) -> bool {
+        self.driver.is_overdue(nanoseconds(slack))
+    }
+
     /// Requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -260,7 +260,7 @@ pub(super) fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
         .map_err(|error| format!("{error:?}"))
 }
 
-fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderError> {
+pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderError> {
     let text = bytes_if_there(path)?.map(String::from_utf8).transpose();
     text.map_err(|error| RunFolderError::Damaged {
         path: path.to_owned(),
@@ -286,7 +286,10 @@ pub(super) fn bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunFolderEr
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, RunFolderError> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &str,
+) -> Result<T, RunFolderError> {
     serde_json::from_str(text).map_err(|error| RunFolderError::Damaged {
         path: path.to_owned(),
         problem: error.to_string(),
@@ -298,6 +301,13 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, R
 /// # Errors
 /// When the folder is there and cannot be listed.
 pub fn list(runs_dir: &Path) -> Result<Vec<PathBuf>, RunFolderError> {
+    let mut folders = folders(runs_dir, &[files::RUN])?;
+    folders.sort();
+    Ok(folders)
+}
+
+/// Folders in `runs_dir` that have one of these files; a name with a dot in front is hidden.
+pub(super) fn folders(runs_dir: &Path, having: &[&str]) -> Result<Vec<PathBuf>, RunFolderError> {
     let failed = |source| RunFolderError::Read {
         path: runs_dir.to_owned(),
         source,
@@ -309,12 +319,13 @@ pub fn list(runs_dir: &Path) -> Result<Vec<PathBuf>, RunFolderError> {
     };
     let mut folders = Vec::new();
     for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.join(files::RUN).is_file() {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !is_hidden && having.iter().any(|file| path.join(file).is_file()) {
             folders.push(path);
         }
     }
-    folders.sort();
     Ok(folders)
 }
 

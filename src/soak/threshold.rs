@@ -150,6 +150,39 @@ impl Threshold {
         })
     }
 
+    /// How far `value` is from the limit, as a share of the limit; above 0 it is greater. Of a limit
+    /// of 0, `None`.
+    #[must_use]
+    pub fn distance(&self, value: f64) -> Option<f64> {
+        (self.limit > 0.0).then(|| value / self.limit - 1.0)
+    }
+
+    /// By how much of the limit `value` is beyond it; below 0 it is within. Of a limit of 0, `None`.
+    #[must_use]
+    pub fn excess(&self, value: f64) -> Option<f64> {
+        let distance = self.distance(value)?;
+        Some(match self.comparison {
+            Comparison::Below | Comparison::AtMost => distance,
+            Comparison::Above | Comparison::AtLeast => -distance,
+        })
+    }
+
+    /// The distance in words: `98 % below`, `3.5 % above`, `at the limit`.
+    #[must_use]
+    pub fn show_distance(&self, value: f64) -> String {
+        let percent = match self.distance(value) {
+            Some(distance) => distance * 100.0,
+            None if value > 0.0 => return "above".to_owned(),
+            None => 0.0,
+        };
+        let side = if percent > 0.0 { "above" } else { "below" };
+        match percent.abs() {
+            0.0..0.05 => "at the limit".to_owned(),
+            few @ 0.05..10.0 => format!("{few:.1} % {side}"),
+            more => format!("{more:.0} % {side}"),
+        }
+    }
+
     /// `value` with the metric's unit.
     #[must_use]
     pub fn show(&self, value: Option<f64>) -> String {
@@ -428,5 +461,16 @@ mod tests {
             Some(1.0)
         );
         assert_eq!(read("p95<1s").worse(Some(1.0), None), None);
+    }
+    #[test]
+    fn distances_are_told_in_words() {
+        let told = |text: &str, value| text.parse::<Threshold>().unwrap().show_distance(value);
+        assert_eq!(told("p95<300ms", 4.9), "98 % below");
+        assert_eq!(told("p95<300ms", 291.0), "3.0 % below");
+        assert_eq!(told("p95<300ms", 300.0), "at the limit");
+        assert_eq!(told("p95<300ms", 3_600.0), "1100 % above");
+        assert_eq!(told("throughput>9.9/s", 9.8), "1.0 % below");
+        assert_eq!(told("error_rate<=0%", 0.0), "at the limit");
+        assert_eq!(told("error_rate<=0%", 0.01), "above");
     }
 }

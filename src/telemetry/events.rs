@@ -4,6 +4,10 @@
 //!
 //! The ids are random, were made once with `journalctl --new-id128`, and never change or come back.
 
+mod soak;
+
+pub use soak::{SoakVerdict, SoakWindow, soak_verdict, soak_window};
+
 use super::notice::Notice;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
@@ -28,6 +32,8 @@ pub const WATCHDOG_MISS: &str = "e3c37fbcde8941c0aef4ce7b2ba6ff4b";
 pub const STOPPING: &str = "969becdfb78c4b2ba2833daeebe0a355";
 /// Stopped.
 pub const STOPPED: &str = "9767ae3121ed444c8976268207722a7f";
+/// A window of a soak closed.
+pub const SOAK_WINDOW: &str = "4b550ea3fd944f3cb2e53a02b06cb310";
 /// A soak was judged.
 pub const SOAK_VERDICT: &str = "e964632f0d4c4f9eb1d798c1e26fa7ca";
 /// The state of the daemon, as was asked for with SIGUSR1.
@@ -46,7 +52,46 @@ pub const ALL: &[(&str, &[&str])] = &[
     (WATCHDOG_MISS, &["reason", "waited_ms"]),
     (STOPPING, &["reason", "in_flight"]),
     (STOPPED, &["cut_requests"]),
-    (SOAK_VERDICT, &["verdict", "scenario", "run", "reason"]),
+    (
+        SOAK_WINDOW,
+        &[
+            "scenario",
+            "soak_run",
+            "window",
+            "windows",
+            "due",
+            "ok",
+            "errors",
+            "shed",
+            "errors_by_kind",
+            "p50_ms",
+            "p95_ms",
+            "p99_ms",
+            "max_ms",
+            "rss_bytes",
+            "cpu_cores",
+        ],
+    ),
+    (
+        SOAK_VERDICT,
+        &[
+            "verdict",
+            "scenario",
+            "target_url",
+            "run",
+            "soak_run",
+            "reason",
+            "due",
+            "ok",
+            "errors",
+            "error_rate",
+            "p50_ms",
+            "p95_ms",
+            "p99_ms",
+            "measured_s",
+            "capacity_per_s",
+        ],
+    ),
     (STATE_DUMP, &["state"]),
 ];
 
@@ -150,20 +195,6 @@ pub fn overload_ended(lane: &str, refused: u64, lasted: Duration) {
         lasted_ms,
         "no longer overloaded: {refused} {lane} were refused in {lasted_ms} ms"
     );
-}
-
-/// A soak was judged: `verdict` is `PASS`, `FAIL` or `INVALID`, `run` its folder.
-pub fn soak_verdict(verdict: &str, scenario: &str, run: &str, reason: &str) {
-    macro_rules! event {
-        ($level:ident, $($message:tt)+) => {
-            $level!(message_id = SOAK_VERDICT, verdict, scenario, run, reason, $($message)+)
-        };
-    }
-    match verdict {
-        "PASS" => event!(info, "the soak {scenario} ended PASS"),
-        "FAIL" => event!(error, "the soak {scenario} ended FAIL: {reason}"),
-        _ => event!(warn, "the soak {scenario} ended {verdict}: {reason}"),
-    }
 }
 
 /// The state of the daemon, as text or JSON; beyond the limits of a line it is cut.

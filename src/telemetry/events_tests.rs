@@ -96,6 +96,33 @@ fn the_catalog_quotes_only_fields_that_are_there() {
     }
 }
 
+fn measured_window() -> SoakWindow<'static> {
+    SoakWindow {
+        scenario: "smoke",
+        p50_ms: Some(1.0),
+        p95_ms: Some(2.5),
+        p99_ms: Some(3.0),
+        max_ms: Some(4.0),
+        rss_bytes: Some(5),
+        cpu_cores: Some(0.5),
+        ..SoakWindow::default()
+    }
+}
+
+#[test]
+fn what_was_not_measured_is_no_field_of_a_window() {
+    let seen = events_of(|| {
+        soak_window(&SoakWindow::default());
+        soak_window(&measured_window());
+    });
+    for field in ["p50_ms", "p95_ms", "max_ms", "rss_bytes", "cpu_cores"] {
+        assert!(!seen[0].contains_key(field), "{field}");
+        assert!(seen[1].contains_key(field), "{field}");
+    }
+    assert_eq!(seen[1]["p95_ms"], "2.5");
+    assert!(seen[1]["message"].ends_with("p95 2.5 ms"), "{seen:?}");
+}
+
 #[test]
 fn every_event_carries_its_fields() {
     let second = Duration::from_secs(1);
@@ -123,12 +150,21 @@ fn every_event_carries_its_fields() {
         stopping("SIGTERM", 0);
         stopped(0);
         stopped(1);
+        soak_window(&measured_window());
         for verdict in ["PASS", "FAIL", "INVALID"] {
-            soak_verdict(verdict, "smoke", "/run", "");
+            soak_verdict(&SoakVerdict {
+                verdict,
+                error_rate: Some(0.0),
+                p50_ms: Some(1.0),
+                p95_ms: Some(2.0),
+                p99_ms: Some(3.0),
+                capacity_per_s: Some(4.0),
+                ..SoakVerdict::default()
+            });
         }
         state_dump("{}");
     });
-    assert_eq!(seen.len(), 21, "a dependency is down once and back once");
+    assert_eq!(seen.len(), 22, "a dependency is down once and back once");
     let mut missing: BTreeSet<&str> = ALL.iter().map(|(id, _)| *id).collect();
     for event in &seen {
         let id = &event["message_id"];

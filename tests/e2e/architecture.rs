@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ingest",
             "soak",
             "report",
+            "notify",
             "search",
             "embed",
             "provider",
@@ -68,6 +69,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("soak", &["client"]),
     // Reads the run folder alone, through the types that wrote it.
     ("report", &["soak"]),
+    // Words from what was judged, and retries as for a provider.
+    ("notify", &["soak", "provider"]),
     ("client", &[]),
     ("telemetry", &[]),
     ("config", &["domain"]),

@@ -19,18 +19,18 @@ use std::time::Duration;
 /// machine that runs every test at once.
 const PROMPT: Duration = Duration::from_secs(2);
 
-type Fields = BTreeMap<String, String>;
+pub(crate) type Fields = BTreeMap<String, String>;
 
 /// What listens where journald does.
-struct Journal {
-    folder: tempfile::TempDir,
+pub(crate) struct Journal {
+    pub(crate) folder: tempfile::TempDir,
     socket: Option<UnixDatagram>,
     /// Entries that came before the one that was waited for, and may be waited for, too.
     passed: RefCell<Vec<Fields>>,
 }
 
 impl Journal {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut journal = Self {
             folder: tempfile::tempdir().unwrap(),
             socket: None,
@@ -61,7 +61,7 @@ impl Journal {
 
     /// An entry for which `wanted` holds, and which was not returned yet.
     #[track_caller]
-    fn until(&self, wanted: impl Fn(&Fields) -> bool) -> Fields {
+    pub(crate) fn until(&self, wanted: impl Fn(&Fields) -> bool) -> Fields {
         let mut seen = self.passed.borrow_mut();
         if let Some(place) = seen.iter().position(&wanted) {
             return seen.remove(place);
@@ -106,7 +106,7 @@ fn parse(mut datagram: &[u8]) -> Fields {
 }
 
 /// A command in namespaces of its own, in which `$ALFRED` is the program, with its settings.
-fn in_namespaces(home: &Home, arguments: &[&str]) -> Command {
+pub(crate) fn in_namespaces(home: &Home, arguments: &[&str]) -> Command {
     let alfred = home.command(&[]);
     let settings = alfred.get_envs();
     let mut command = Command::new("unshare");
@@ -231,7 +231,7 @@ fn skipped(what: &str, why: &str) {
 }
 
 /// Whether this user may make mount namespaces; loud where not.
-fn may_unshare(what: &str) -> bool {
+pub(crate) fn may_unshare(what: &str) -> bool {
     let unshared = Command::new("unshare").args(["--mount", "true"]).status();
     let may = unshared.is_ok_and(|status| status.success());
     if !may {

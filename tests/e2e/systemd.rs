@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A service manager's end of the line.
-struct Manager {
-    path: PathBuf,
+pub(crate) struct Manager {
+    pub(crate) path: PathBuf,
     messages: Arc<Mutex<Vec<String>>>,
 }
 
 impl Manager {
-    fn new(home: &Home) -> Self {
+    pub(crate) fn new(home: &Home) -> Self {
         let path = home.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let messages: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -34,11 +34,11 @@ impl Manager {
         Self { path, messages }
     }
 
-    fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         self.messages.lock().unwrap().clone()
     }
 
-    fn count(&self, what: &str) -> usize {
+    pub(crate) fn count(&self, what: &str) -> usize {
         let messages = self.messages();
         messages.iter().filter(|text| text.contains(what)).count()
     }

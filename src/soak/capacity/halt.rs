@@ -1,5 +1,5 @@
-//! Whether somebody asked the search to end: a run hears of signals by itself, and what is between two
-//! runs would not.
+//! Whether somebody asked for an end: a run hears of signals by itself, and what is between two runs or
+//! after one would not, since the process keeps the handlers of the run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// Listens until it is dropped.
-pub(super) struct Halt {
+pub(crate) struct Halt {
     asked: Arc<AtomicBool>,
     _stop: oneshot::Sender<()>,
 }
 
 impl Halt {
     /// Listens for SIGINT, SIGTERM and SIGHUP.
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -34,7 +34,7 @@ impl Halt {
         Ok(Self { asked, _stop: stop })
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 }

@@ -14,6 +14,7 @@ use crate::soak::run_folder;
 use crate::soak::run_log::{RunLogError, write_atomically};
 use crate::soak::settings::ScenarioError;
 use crate::soak::units::show_duration;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -77,6 +78,7 @@ pub fn find(
     let mut hunt = Hunt {
         plan,
         clock,
+        _held: hold(&folder)?,
         halt: Halt::listen().map_err(SoakError::Start)?,
         record: begun(plan, clock),
         folder,
@@ -110,6 +112,19 @@ fn make_folder(folder: &Path) -> Result<(), SoakError> {
         return Err(failed(exists).into());
     }
     Ok(())
+}
+
+/// Locks the folder while the search goes on, between its steps too: nobody takes it for one that was
+/// cut off.
+fn hold(folder: &Path) -> Result<File, SoakError> {
+    let held = File::open(folder).and_then(|held| {
+        held.lock()?;
+        Ok(held)
+    });
+    held.map_err(|source| {
+        let path = folder.to_owned();
+        RunLogError { path, source }.into()
+    })
 }
 
 fn begun(plan: &Plan, clock: &dyn Clock) -> CapacityRecord {
@@ -156,6 +171,7 @@ fn begun(plan: &Plan, clock: &dyn Clock) -> CapacityRecord {
 struct Hunt<'a> {
     plan: &'a Plan,
     clock: &'a dyn Clock,
+    _held: File,
     halt: Halt,
     record: CapacityRecord,
     folder: PathBuf,

@@ -7,7 +7,7 @@
 
 pub mod answer;
 pub mod curve;
-mod halt;
+pub(crate) mod halt;
 pub mod hunt;
 pub mod plan;
 pub mod record;

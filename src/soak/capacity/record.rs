@@ -5,14 +5,39 @@ use super::saturation::{Saturated, Usage};
 use super::search::{Answer, Leg};
 use crate::soak::latency::Percentiles;
 use crate::soak::record::{HostRecord, Verdict};
+use crate::soak::run_folder::{self, RunFolderError};
 use crate::soak::tally::Counts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The version of these shapes.
 pub const FORMAT: u32 = 1;
 /// The file's name.
 pub const FILE: &str = "capacity.json";
+
+/// `capacity.json` of a folder.
+///
+/// # Errors
+/// When it is not there, cannot be read, is damaged, or comes from a newer version.
+pub fn read(folder: &Path) -> Result<CapacityRecord, RunFolderError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+        version: String,
+    }
+    let path = folder.join(FILE);
+    let folder = folder.to_owned();
+    let Some(text) = run_folder::read_if_there(&path)? else {
+        return Err(RunFolderError::NotARun { folder });
+    };
+    let head: Head = run_folder::parse(&path, &text)?;
+    if head.format > FORMAT {
+        let version = head.version;
+        return Err(RunFolderError::Newer { folder, version });
+    }
+    run_folder::parse(&path, &text)
+}
 
 /// `capacity.json`: what was asked, every step, and what they amount to. Written anew after every
 /// step; without a verdict the search is going on, or was killed.
@@ -53,6 +78,18 @@ pub struct CapacityRecord {
     pub saturated: Vec<Saturated>,
     /// Every step, in the order in which they were made.
     pub steps: Vec<TryRecord>,
+}
+
+impl CapacityRecord {
+    /// The last step at the highest rate that held.
+    #[must_use]
+    pub fn last_held(&self) -> Option<&TryRecord> {
+        let held = self.held?;
+        let is_there = |step: &&TryRecord| {
+            step.answer == Some(Answer::Held) && step.rate_per_s.total_cmp(&held.rate_per_s).is_eq()
+        };
+        self.steps.iter().rev().find(is_there)
+    }
 }
 
 /// What was asked of a search.

@@ -254,6 +254,15 @@ impl Driver {
         self.shared.end_ns.store(end_ns, Ordering::Relaxed);
     }
 
+    /// Whether the oldest window that is open is over for longer than the request timeout and
+    /// `slack_ns`: nothing of it can still be in flight, so somebody has stopped working.
+    #[must_use]
+    pub fn is_overdue(&self, slack_ns: u64) -> bool {
+        let now_ns = self.shared.now_ns();
+        let closes_by_ns = self.shared.ledger().next_closes_by_ns();
+        closes_by_ns.is_some_and(|by_ns| now_ns > by_ns.saturating_add(slack_ns))
+    }
+
     /// Whether [`Driver::stop_after_this_window`] took anything away.
     #[must_use]
     pub fn was_shortened(&self) -> bool {

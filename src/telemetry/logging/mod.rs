@@ -130,11 +130,15 @@ fn assemble(level: &str, queue: Queue) -> (impl Subscriber + Send + Sync, Starte
     (subscriber, Started { filter, queue })
 }
 
-/// Starts logging only where stderr goes to the journal, for verbs that talk to people otherwise.
-pub fn start_in_journal() {
-    if Format::of_setting("auto") == Format::Journal {
-        start("info", Format::Journal);
+/// Starts logging only where it goes to the journal, for verbs that talk to people otherwise;
+/// `setting` is `log.format`. Whether it does: then what such a verb would say on stderr is logged
+/// instead.
+pub fn start_in_journal(level: &str, setting: &str) -> bool {
+    let is_journal = Format::of_setting(setting) == Format::Journal;
+    if is_journal {
+        start(level, Format::Journal);
     }
+    is_journal
 }
 
 /// Logs from `level` on from now on.
