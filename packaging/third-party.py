@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Prints the licences of the crates that are linked into alfred: a list, then every text once.
+"""Prints the licences of what is in alfred: a list, then every text once.
 
-Reads `cargo metadata` and the unpacked crates; the order depends on names and contents alone.
+Reads `cargo metadata` and the unpacked crates, and what is kept in the source tree and built in; the
+order depends on names and contents alone.
 """
 
 import json
 import pathlib
 import subprocess
 
+# Not a crate: name, version, licence, and where its text is.
+KEPT = [("uPlot", "1.6.32", "MIT", "src/report/html/vendor/uplot/LICENSE")]
 TEXTS = ("license", "licence", "copying", "unlicense", "notice")
 
 
@@ -46,6 +49,11 @@ def main():
     packages = linked(metadata)
     print("alfred is linked with these libraries, each under its own licence.\n")
     holders = {}
+    root = pathlib.Path(__file__).parent.parent
+    for name, version, licence, path in KEPT:
+        print(f"{name} {version}: {licence}")
+        text = (root / path).read_text(encoding="utf-8").strip()
+        holders.setdefault(" ".join(text.split()), (text, []))[1].append(f"{name} {version}")
     for package in packages:
         name = f"{package['name']} {package['version']}"
         print(f"{name}: {package['license'] or 'see its text'}")

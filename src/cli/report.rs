@@ -19,6 +19,9 @@ Examples:
   A run beside an earlier one: ratios with intervals, and what could not have been seen:
     alfred report latest --baseline 20261123T134501Z-soak-1f0c2d3e
 
+  A page with plots, which needs no network:
+    alfred report latest --format html -o report.html
+
   For a CI server:
     alfred report latest --format junit -o soak.xml";
 
@@ -29,7 +32,7 @@ pub struct ReportArgs {
     /// Run folders, names of runs as `alfred runs` lists them, or `latest`
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<String>,
-    /// A run to compare with, in the formats text and json; repeatable, then merged
+    /// A run to compare with, in the formats text, json and html; repeatable, then merged
     #[arg(long, value_name = "RUN")]
     pub baseline: Vec<String>,
     /// How to write it
@@ -55,9 +58,11 @@ pub fn run(args: &ReportArgs, runs_dir: &Path, context: &Context) -> Outcome {
     } else {
         args.format
     };
-    if !args.baseline.is_empty() && !matches!(format, Format::Text | Format::Json) {
-        return Err(Failure::usage("a comparison is written as text or json")
-            .hint("leave out --baseline, or use --format json"));
+    if !args.baseline.is_empty() && !matches!(format, Format::Text | Format::Json | Format::Html) {
+        return Err(
+            Failure::usage("a comparison is written as text, json or html")
+                .hint("leave out --baseline, or use --format json"),
+        );
     }
     let color = args.output.is_none() && console::colors_enabled();
     let mut report = Report::of(runs).map_err(folder_failure)?;

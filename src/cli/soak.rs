@@ -14,12 +14,13 @@ use crate::report::{Format, Report};
 use crate::soak::causes;
 use crate::soak::queries::QueriesError;
 use crate::soak::record::{RunRecord, Verdict, VerdictRecord};
+use crate::soak::run_folder::{self, RunFolderError};
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ArrivalKind, ScenarioError, Settings};
 use crate::soak::stage::Stage;
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{Rate, parse_duration, parse_duration_or_seconds};
-use crate::soak::{FinishedRun, Place, SoakError, run_folder};
+use crate::soak::{FinishedRun, Place, SoakError, run_log};
 use crate::telemetry::events::{self, SoakVerdict};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -219,7 +220,15 @@ pub(super) fn perform(plan: &Plan, around: &Around<'_>) -> Outcome {
     let finished = made.map_err(|error| run_failure(error, place))?;
     let run = run_folder::read_run(&finished.folder).map_err(super::report::folder_failure)?;
     record(&finished, &run);
-    let printed = print(&finished, around.context);
+    let report = run_folder::read(&finished.folder).and_then(|run| Report::of(vec![run]));
+    if let Err(problem) = keep_page(&finished, report.as_ref()) {
+        // The verdict stands without it, and the page can be made again.
+        let hint = "make it again with: alfred report RUN --format html -o report.html";
+        around
+            .voice
+            .warn(&format!("report.html: {problem}; {hint}"));
+    }
+    let printed = print(&finished, report, around.context);
     let news = News::of_run(&run, &finished.verdict, &finished.folder);
     around.after(&finished.folder, &news);
     printed?;
@@ -247,13 +256,27 @@ fn record(finished: &FinishedRun, run: &RunRecord) {
     });
 }
 
-fn print(finished: &FinishedRun, context: &Context) -> Outcome {
+/// Writes the report for people beside the verdict.
+fn keep_page(
+    finished: &FinishedRun,
+    report: Result<&Report, &RunFolderError>,
+) -> Result<(), String> {
+    let report = report.map_err(ToString::to_string)?;
+    let page = report.write(Format::Html, false);
+    let page = page.map_err(|error| format!("{error}"))?;
+    run_log::write_atomically(&finished.folder, run_log::files::REPORT, page.as_bytes())
+        .map_err(|error| format!("{error}: {}", error.source))
+}
+
+fn print(
+    finished: &FinishedRun,
+    report: Result<Report, RunFolderError>,
+    context: &Context,
+) -> Outcome {
     let text = if context.json {
         json(&finished.verdict)?
     } else {
-        let run = run_folder::read(&finished.folder)
-            .map_err(|error| Failure::failed("cannot report on the run").because(error))?;
-        Report::of(vec![run])
+        report
             .map_err(|error| Failure::failed("cannot report on the run").because(error))?
             .write(Format::Text, console::colors_enabled())
             .map_err(|error| Failure::failed("cannot report on the run").because(error))?

@@ -55,6 +55,17 @@ pub struct Compared {
     pub result: String,
 }
 
+impl Compared {
+    /// `value` of either with its unit.
+    pub(super) fn show(&self, value: f64) -> String {
+        match self.metric.as_str() {
+            THROUGHPUT => format!("{value:.2}/s"),
+            RSS => Figure::Rss.show(value),
+            _ => Figure::P95.show(value),
+        }
+    }
+}
+
 /// Batch values by metric.
 type Batches = BTreeMap<&'static str, Vec<f64>>;
 

@@ -2,7 +2,6 @@
 
 use super::compare::{Compared, Comparison};
 use super::text::Palette;
-use crate::soak::figure::Figure;
 use crate::soak::stats::welch::MIN_BATCHES;
 use std::fmt::Write as _;
 
@@ -35,16 +34,8 @@ pub(super) fn show(text: &mut String, comparison: &Comparison, palette: &Palette
 }
 
 fn line(text: &mut String, compared: &Compared, enough: bool, palette: &Palette) {
-    let show = |value: Option<f64>| {
-        value.map_or_else(
-            || "-".to_owned(),
-            |value| match compared.metric.as_str() {
-                "throughput" => format!("{value:.2}/s"),
-                "rss" => Figure::Rss.show(value),
-                _ => Figure::P95.show(value),
-            },
-        )
-    };
+    let show =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| compared.show(value));
     let (old, new) = (show(compared.baseline), show(compared.run));
     let _ = write!(text, "{:<12}{old:>12}{new:>12}", compared.metric);
     let interval = (

@@ -9,8 +9,10 @@ pub mod compare;
 mod compare_text;
 mod csv;
 mod hlog;
+mod html;
 mod junit;
 pub mod live;
+mod markup;
 mod prom;
 pub mod text;
 mod together;
@@ -29,6 +31,8 @@ pub enum Format {
     Text,
     /// The shape of verdict.json, with the runs.
     Json,
+    /// A page with plots, self-contained.
+    Html,
     /// One line a window.
     Csv,
     /// HdrHistogram interval log.
@@ -63,6 +67,9 @@ pub enum ReportError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A run folder cannot be read again.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
     /// It cannot be turned into JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
@@ -106,11 +113,12 @@ impl Report {
     /// Writes it; `color` is for [`Format::Text`].
     ///
     /// # Errors
-    /// When a histogram log cannot be read again.
+    /// When a histogram log, or what lies beside it, cannot be read again.
     pub fn write(&self, format: Format, color: bool) -> Result<String, ReportError> {
         match format {
             Format::Text => Ok(text::report(self, color)),
             Format::Json => self.json(),
+            Format::Html => html::page(self),
             Format::Csv => Ok(csv::report(self)),
             Format::Hlog => hlog::report(self),
             Format::Junit => Ok(junit::report(self)),

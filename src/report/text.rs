@@ -224,7 +224,7 @@ fn step_line(step: &StepRecord) -> String {
     line
 }
 
-fn queries(verdict: &VerdictRecord) -> String {
+pub(super) fn queries(verdict: &VerdictRecord) -> String {
     let cache = &verdict.cache;
     let mut text = match (cache.query_count, cache.unique) {
         (0, _) => "no query set".to_owned(),

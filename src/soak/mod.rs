@@ -17,6 +17,7 @@ pub mod check;
 pub mod clocks;
 pub mod driver;
 pub mod event;
+pub mod evidence;
 pub mod figure;
 pub mod findings;
 mod keeper;

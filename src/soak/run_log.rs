@@ -33,6 +33,8 @@ pub mod files {
     pub const EVENTS: &str = "events.jsonl";
     /// The verdict; its absence means that the run did not end.
     pub const VERDICT: &str = "verdict.json";
+    /// All of it for people, made from the other files.
+    pub const REPORT: &str = "report.html";
 }
 
 /// Most that is kept in memory while the folder cannot be written: at some 6 KB a window of 10 s,
@@ -320,11 +322,11 @@ fn json<T: serde::Serialize>(value: &T, pretty: bool) -> Vec<u8> {
     text
 }
 
-pub(super) fn write_atomically(
-    folder: &Path,
-    name: &str,
-    content: &[u8],
-) -> Result<(), RunLogError> {
+/// Writes a file of a run folder: whole and synced, or not at all.
+///
+/// # Errors
+/// When it cannot be written or synced.
+pub fn write_atomically(folder: &Path, name: &str, content: &[u8]) -> Result<(), RunLogError> {
     let path = folder.join(name);
     let temporary = folder.join(format!(".{name}.tmp"));
     File::create(&temporary)

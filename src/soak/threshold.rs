@@ -94,6 +94,13 @@ impl Threshold {
         &self.expr
     }
 
+    /// Its limit, in milliseconds, bytes, a share of 1, or a number, as the metric has it; of
+    /// growth, an hour.
+    #[must_use]
+    pub fn limit(&self) -> f64 {
+        self.limit
+    }
+
     /// Its limit in milliseconds when it bounds a latency of the target.
     #[must_use]
     pub fn latency_limit_ms(&self) -> Option<f64> {

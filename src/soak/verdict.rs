@@ -162,8 +162,9 @@ fn lag_p99_ms(tally: &Tally) -> Option<f64> {
     value_at(tally.latencies.of(Series::Lag), 0.99).map(milliseconds)
 }
 
-/// p99 of lag beyond this makes the generator the bottleneck.
-pub(super) fn lag_limit_ms(thresholds: &[Threshold]) -> f64 {
+/// p99 of lag beyond this makes the generator the bottleneck, in milliseconds.
+#[must_use]
+pub fn lag_limit_ms(thresholds: &[Threshold]) -> f64 {
     let tightest = thresholds
         .iter()
         .filter_map(Threshold::latency_limit_ms)

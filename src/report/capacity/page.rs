@@ -1,26 +1,16 @@
 //! `capacity.html`: self-contained, no network and no script.
 
 use super::{plot, show_ms, show_rate, text};
-use crate::report::escaped;
+use crate::report::markup::{STYLE, Table, escape};
+use crate::soak::capacity::curve::Point;
 use crate::soak::capacity::record::{CapacityRecord, TryRecord};
 use crate::soak::capacity::search::{Answer, Leg};
 use crate::soak::record::Verdict;
+use crate::soak::units::show_count;
 use std::fmt::Write as _;
 
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1a1a1a;--quiet:#5c5c5c;--rule:#d9d9d9;--paper:#fff;
---a:#0072b2;--b:#b84a00;--c:#00795a}
-@media (prefers-color-scheme:dark){:root{--ink:#ececec;--quiet:#a8a8a8;--rule:#3c3c3c;--paper:#161616;
---a:#6cbcf0;--b:#f0a35e;--c:#4fd0a5}}
-body{margin:2rem auto;max-width:52rem;padding:0 1rem;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem}
-.quiet{color:var(--quiet)}p{margin:.4rem 0}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--quiet)}
-th,td{padding:.2rem .6rem;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}
-td:last-child,th:last-child{text-align:left;white-space:normal}
+/// Of the plot; the rest is that of all pages.
+const PLOT_STYLE: &str = "\
 svg{width:100%;height:auto}svg text{font-size:12px;fill:var(--ink)}svg text.quiet{fill:var(--quiet)}
 .grid{stroke:var(--rule)}.limit{stroke:var(--quiet);stroke-dasharray:8 4}
 .held{stroke:var(--ink);stroke-width:1.5}.broke{stroke:var(--ink);stroke-dasharray:3 3}
@@ -30,19 +20,7 @@ svg{width:100%;height:auto}svg text{font-size:12px;fill:var(--ink)}svg text.quie
 .mark.a{fill:var(--a)}.mark.b{fill:var(--b)}.mark.c{fill:var(--c)}
 .mark.hollow{fill:var(--paper);stroke-width:1.5}
 svg text.name{stroke:none;font-weight:600}
-svg text.name.a{fill:var(--a)}svg text.name.b{fill:var(--b)}svg text.name.c{fill:var(--c)}
-@media print{body{margin:0}}";
-
-/// Text as HTML.
-pub(super) fn escape(text: &str) -> String {
-    escaped(text, |character| match character {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        '"' => Some("&quot;"),
-        _ => None,
-    })
-}
+svg text.name.a{fill:var(--a)}svg text.name.b{fill:var(--b)}svg text.name.c{fill:var(--c)}";
 
 /// The page.
 #[must_use]
@@ -55,7 +33,7 @@ pub fn page(record: &CapacityRecord) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>Capacity of {target}: {title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n\
+         <title>Capacity of {target}: {title}</title>\n<style>\n{STYLE}{PLOT_STYLE}\n</style>\n</head>\n<body>\n\
          <main>\n<h1>{word}: {title}</h1>\n<p class=\"quiet\">{name}, {target}, {start}</p>\n",
         target = escape(&record.target),
         name = escape(&record.name),
@@ -77,32 +55,26 @@ fn curve(page: &mut String, record: &CapacityRecord) {
     };
     page.push_str("<h2>Latency by rate</h2>\n");
     page.push_str(&svg);
-    page.push_str(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Latency by rate\"><table>\n\
-         <caption>Response, measured from when requests were due; of a rate that was tried several \
-         times, medians. Hollow marks are rates that did not hold.</caption>\n\
-         <tr><th scope=\"col\">rate</th><th scope=\"col\">p50</th><th scope=\"col\">p95</th>\
-         <th scope=\"col\">p99</th><th scope=\"col\">sustained</th><th scope=\"col\">errors</th>\
-         <th scope=\"col\">held</th></tr>\n",
-    );
-    for point in &record.curve {
-        let _ = writeln!(
-            page,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{:.2} %</td><td>{} of {}</td></tr>",
+    let table = Table {
+        label: "Latency by rate",
+        caption: "Response, measured from when requests were due; of a rate that was tried several \
+                  times, medians. Hollow marks are rates that did not hold.",
+        head: &["rate", "p50", "p95", "p99", "sustained", "errors", "held"],
+        last_is_words: true,
+    };
+    let row = |point: &Point| {
+        let sustained = point.sustained_per_s;
+        vec![
             show_rate(point.rate_per_s),
             show_ms(point.p50_ms),
             show_ms(point.p95_ms),
             show_ms(point.p99_ms),
-            point
-                .sustained_per_s
-                .map_or_else(|| "-".to_owned(), show_rate),
-            point.error_rate.unwrap_or(0.0) * 100.0,
-            point.held,
-            point.tried
-        );
-    }
-    page.push_str("</table></div>\n");
+            sustained.map_or_else(|| "-".to_owned(), show_rate),
+            format!("{:.2} %", point.error_rate.unwrap_or(0.0) * 100.0),
+            format!("{} of {}", point.held, point.tried),
+        ]
+    };
+    table.write(page, record.curve.iter().map(row));
 }
 
 fn facts(page: &mut String, record: &CapacityRecord) {
@@ -134,31 +106,36 @@ fn facts(page: &mut String, record: &CapacityRecord) {
 }
 
 fn steps(page: &mut String, record: &CapacityRecord) {
-    page.push_str(
-        "<h2>Every step</h2>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Every step\"><table>\n\
-         <tr><th scope=\"col\">run</th><th scope=\"col\">rate</th><th scope=\"col\">requests</th>\
-         <th scope=\"col\">p95</th><th scope=\"col\">unit</th><th scope=\"col\">generator</th>\
-         <th scope=\"col\">what came of it</th></tr>\n",
-    );
-    for step in &record.steps {
-        let cores = |cores: Option<f64>| {
-            cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2} cores"))
-        };
-        let _ = writeln!(
-            page,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td></tr>",
-            escape(&step.run),
+    page.push_str("<h2>Every step</h2>\n");
+    let table = Table {
+        label: "Every step",
+        caption: "",
+        head: &[
+            "run",
+            "rate",
+            "requests",
+            "p95",
+            "unit",
+            "generator",
+            "what came of it",
+        ],
+        last_is_words: true,
+    };
+    let cores = |cores: Option<f64>| {
+        cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2} cores"))
+    };
+    let row = |step: &TryRecord| {
+        vec![
+            step.run.clone(),
             show_rate(step.rate_per_s),
-            crate::soak::units::show_count(step.counts.due),
+            show_count(step.counts.due),
             show_ms(step.response_ms.p95),
             cores(step.usage.unit_cores),
             cores(Some(step.usage.generator_cores)),
-            escape(&came_of(step))
-        );
-    }
-    page.push_str("</table></div>\n");
+            came_of(step),
+        ]
+    };
+    table.write(page, record.steps.iter().map(row));
 }
 
 fn came_of(step: &TryRecord) -> String {

@@ -93,7 +93,7 @@ pub(super) fn svg(record: &CapacityRecord) -> Option<String> {
              <text class=\"quiet\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             LEFT + 6.0,
             y - 5.0,
-            super::page::escape(expr)
+            crate::report::markup::escape(expr)
         );
     }
     marks(&mut svg, record, &rates);

@@ -15,7 +15,7 @@ const MAX_SERIES: usize = 64;
 
 /// What is kept when nothing else is said: memory, CPU and descriptors as the target sees them, its
 /// pool, its cache, its errors, its provider.
-pub(super) const DEFAULT_SERIES: [&str; 9] = [
+pub(super) const DEFAULT_SERIES: [&str; 10] = [
     "process_resident_memory_bytes",
     "process_open_fds",
     "process_cpu_seconds_total",
@@ -25,6 +25,7 @@ pub(super) const DEFAULT_SERIES: [&str; 9] = [
     "retrieval_errors_total",
     "http_server_in_flight*",
     "openai_requests_total",
+    "alfred_config_last_reload_success_timestamp_seconds",
 ];
 
 /// Asks for the metrics and keeps those that are chosen.
