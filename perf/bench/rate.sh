@@ -9,7 +9,9 @@
 # oha is built by cargo from its crate, in the cache folder, the first time (some minutes); wrk is
 # Debian's, k6 a Python package. Environment: ALFRED; BARE_SERVER, the built example (else cargo builds
 # it); ROUNDS (3); SECONDS_EACH (5); MEMORY_RATE (10000); BENCH_DIR; PRIORITY, what both sides run under
-# (as root "nice -n -10"): "chrt -f 10" on a machine that has other work, or its work is what is measured.
+# (as root "nice -n -10"). On a machine with other work, that work is what lag measures; where the kernel
+# groups processes by session, give this one the precedence, as root:
+#   setsid -w bash -c 'echo -19 >/proc/self/autogroup; exec perf/bench/rate.sh'
 # Takes 13 minutes. Targets: alfred holds 0.8 × oha's and 5 × k6's rate; at 2,000/s a p99 of lag below
 # 0.5 ms and at most 5 % of gaps below a tenth of the nominal; below 2 % of a core at 100/s; less than
 # 1 MiB of growth between minute 2 and the end of the 2,000,000.

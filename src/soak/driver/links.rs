@@ -120,10 +120,9 @@ mod tests {
     }
 
     fn busy(number: u64) -> Link {
-        Link {
-            busy_with: Some(number),
-            ..link()
-        }
+        let mut link = link();
+        link.busy_with = Some(number);
+        link
     }
 
     #[test]
