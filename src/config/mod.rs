@@ -162,27 +162,7 @@ impl Config {
                 hint: "name a chat model of the provider, as \"gpt-4o-mini\"",
             });
         }
-        let webhook = &raw.notify.webhook_url;
-        if !(webhook.is_empty() || is_http_url(webhook.reveal())) {
-            return Err(ConfigError::WrongValue {
-                key: "notify.webhook_url",
-                origin: origins["notify.webhook_url"].1.clone(),
-                expected: "a URL that begins with https:// or http://".to_owned(),
-                got: "a secret".to_owned(),
-            });
-        }
-        let limits = &raw.ingest;
-        if limits.overlap_tokens > limits.chunk_tokens / 4 {
-            return Err(ConfigError::WrongValue {
-                key: "ingest.overlap_tokens",
-                origin: origins["ingest.overlap_tokens"].1.clone(),
-                expected: format!(
-                    "at most a quarter of chunk_tokens ({})",
-                    limits.chunk_tokens
-                ),
-                got: limits.overlap_tokens.to_string(),
-            });
-        }
+        check(&raw, &origins)?;
         let data_home = environment.data_home();
         let state = Some(PathBuf::from(STATE_DIR)).filter(|path| is_writable_dir(path));
         let base = state.unwrap_or_else(|| data_home.clone());
@@ -266,6 +246,32 @@ fn shown(key: &keys::Key, value: &Value) -> (String, String) {
         text
     };
     (masked, value.origin().unwrap_or("default").to_owned())
+}
+
+/// What no key's own range says.
+fn check(raw: &Raw, origins: &BTreeMap<&'static str, (String, String)>) -> Result<(), ConfigError> {
+    let webhook = &raw.notify.webhook_url;
+    if !(webhook.is_empty() || is_http_url(webhook.reveal())) {
+        return Err(ConfigError::WrongValue {
+            key: "notify.webhook_url",
+            origin: origins["notify.webhook_url"].1.clone(),
+            expected: "a URL that begins with https:// or http://".to_owned(),
+            got: "a secret".to_owned(),
+        });
+    }
+    let limits = &raw.ingest;
+    if limits.overlap_tokens > limits.chunk_tokens / 4 {
+        return Err(ConfigError::WrongValue {
+            key: "ingest.overlap_tokens",
+            origin: origins["ingest.overlap_tokens"].1.clone(),
+            expected: format!(
+                "at most a quarter of chunk_tokens ({})",
+                limits.chunk_tokens
+            ),
+            got: limits.overlap_tokens.to_string(),
+        });
+    }
+    Ok(())
 }
 
 fn is_http_url(text: &str) -> bool {

@@ -141,19 +141,19 @@ impl News {
             said(&self.host),
             summary.join(", ")
         );
-        let section = |text: String| json!({"type": "section", "text": mrkdwn(text)});
+        let section = |text: &str| json!({"type": "section", "text": mrkdwn(text)});
         let fields: Vec<Value> = self
             .figures
             .iter()
-            .map(|(name, value)| mrkdwn(format!("*{name}*\n{}", said(value))))
+            .map(|(name, value)| mrkdwn(&format!("*{name}*\n{}", said(value))))
             .collect();
         let mut blocks = vec![
-            section(format!("{sign} *{word}*  {what} *{scenario}*\n{target}")),
+            section(&format!("{sign} *{word}*  {what} *{scenario}*\n{target}")),
             json!({"type": "section", "fields": fields}),
         ];
         if !self.reasons.is_empty() {
             let reasons = cut(&self.reasons.join("\n"), REASONS_CHARS);
-            blocks.push(section(escaped(&reasons)));
+            blocks.push(section(&escaped(&reasons)));
         }
         let context = format!(
             "{}  {}  alfred {}",
@@ -161,12 +161,12 @@ impl News {
             said(&self.folder),
             said(&self.version)
         );
-        blocks.push(json!({"type": "context", "elements": [mrkdwn(context)]}));
+        blocks.push(json!({"type": "context", "elements": [mrkdwn(&context)]}));
         json!({"text": text, "blocks": blocks})
     }
 }
 
-fn mrkdwn(text: String) -> Value {
+fn mrkdwn(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text})
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// The path of every address here, which is in no message.
@@ -17,6 +17,23 @@ struct StandIn {
     posted: Arc<Mutex<Vec<String>>>,
 }
 
+/// One request: its head and body.
+fn read(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "cut off: {head}");
+        if let Some(said) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = said.trim().parse().unwrap();
+        }
+        head += &line;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    head + std::str::from_utf8(&body).unwrap()
+}
+
 impl StandIn {
     fn start(answers: Vec<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -27,22 +44,7 @@ impl StandIn {
             let mut open = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let (mut head, mut length) = (String::new(), 0);
-                while !head.ends_with("\r\n\r\n") {
-                    let mut line = String::new();
-                    if reader.read_line(&mut line).unwrap() == 0 {
-                        break;
-                    }
-                    if let Some(said) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                        length = said.trim().parse().unwrap();
-                    }
-                    head += &line;
-                }
-                let mut body = vec![0; length];
-                reader.read_exact(&mut body).unwrap();
-                let body = String::from_utf8(body).unwrap();
-                kept.lock().unwrap().push(head + &body);
+                kept.lock().unwrap().push(read(&stream));
                 let _ = stream.write_all(answer.as_bytes());
                 if answer.is_empty() {
                     open.push(stream);

@@ -268,6 +268,7 @@ impl Ledger {
 
     /// When the oldest open window has to be complete: its end, and the request timeout after it.
     /// `None` when none is left.
+    #[must_use]
     pub fn next_closes_by_ns(&self) -> Option<u64> {
         let end_ns = self.plan.end_of(self.first_open);
         (self.first_open < self.plan.windows()).then(|| end_ns.saturating_add(self.plan.timeout_ns))

@@ -92,9 +92,10 @@ impl Entry {
             Kind::Damaged => "",
         };
         let changed = || std::fs::metadata(&self.folder).and_then(|found| found.modified());
-        OffsetDateTime::parse(wall, &Rfc3339)
-            .map(SystemTime::from)
-            .unwrap_or_else(|_| changed().unwrap_or(SystemTime::UNIX_EPOCH))
+        OffsetDateTime::parse(wall, &Rfc3339).map_or_else(
+            |_| changed().unwrap_or(SystemTime::UNIX_EPOCH),
+            SystemTime::from,
+        )
     }
 
     /// The scenario's name; empty when it cannot be read.

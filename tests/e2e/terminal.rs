@@ -41,19 +41,7 @@ impl Terminal {
                 '\r' => self.column = 0,
                 '\n' => self.down(),
                 '\u{1b}' => {
-                    assert_eq!(
-                        characters.next(),
-                        Some('['),
-                        "an unknown sequence in {text:?}"
-                    );
-                    let mut parameters = String::new();
-                    let end = loop {
-                        let next = characters.next().unwrap();
-                        if next.is_ascii_alphabetic() {
-                            break next;
-                        }
-                        parameters.push(next);
-                    };
+                    let (parameters, end) = sequence(&mut characters);
                     self.obey(&parameters, end);
                 }
                 character => self.put(character),
@@ -100,6 +88,19 @@ impl Terminal {
             self.lines.push(String::new());
             self.row -= 1;
         }
+    }
+}
+
+/// What follows an escape: `[`, parameters, a letter.
+fn sequence(characters: &mut std::str::Chars<'_>) -> (String, char) {
+    assert_eq!(characters.next(), Some('['), "an unknown sequence");
+    let mut parameters = String::new();
+    loop {
+        let next = characters.next().unwrap();
+        if next.is_ascii_alphabetic() {
+            return (parameters, next);
+        }
+        parameters.push(next);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::soak::run_folder::RunFolderError;
 use crate::soak::shelf::{self, Entry, RemoveError, Stays, Wish};
 use crate::soak::units::show_count;
+use std::fmt::Write as _;
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -201,10 +202,11 @@ impl Pruned {
         };
         let mut text = String::new();
         for one in &self.removed {
-            text += &format!("{done} {}  {}\n", one.run, show_bytes(one.bytes));
+            let _ = writeln!(text, "{done} {}  {}", one.run, show_bytes(one.bytes));
         }
-        text += &format!(
-            "{done} {}, {} {freed}; kept {}\n",
+        let _ = writeln!(
+            text,
+            "{done} {}, {} {freed}; kept {}",
             runs(self.removed.len()),
             show_bytes(self.freed_bytes),
             runs(self.kept)
@@ -220,7 +222,7 @@ impl Pruned {
             (self.kept_links, "a symbolic link: remove it by hand"),
         ] {
             if count > 0 {
-                text += &format!("kept besides: {count}, {why}\n");
+                let _ = writeln!(text, "kept besides: {count}, {why}");
             }
         }
         text

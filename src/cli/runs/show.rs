@@ -8,6 +8,7 @@ use crate::soak::event::EventRecord;
 use crate::soak::run_folder;
 use crate::soak::shelf::{self, Entry, Kind, Size};
 use crate::soak::units::show_count;
+use std::fmt::Write as _;
 use std::path::Path;
 
 /// Which run.
@@ -82,7 +83,7 @@ fn heading(entry: &Entry, size: Size, events: &[EventRecord]) -> String {
     );
     if !events.is_empty() {
         let count = show_count(events.len() as u64);
-        text += &format!("events     {count}, in events.jsonl\n");
+        let _ = writeln!(text, "events     {count}, in events.jsonl");
     }
     text
 }

@@ -39,7 +39,7 @@ impl Glyphs {
     /// A bar of `cells`, of which `share` (0 to 1) is full.
     pub(super) fn bar(&self, share: f64, cells: usize) -> String {
         let full = rounded(share.clamp(0.0, 1.0) * float(cells as u64)).min(cells);
-        let part = |glyph: char, count: usize| String::from_iter(std::iter::repeat_n(glyph, count));
+        let part = |glyph, count| std::iter::repeat_n(glyph, count).collect::<String>();
         part(self.full, full) + &part(self.empty, cells - full)
     }
 

@@ -122,7 +122,7 @@ impl Screen {
             measured,
             planned: progress.planned(),
             left,
-            ends: ends(DateTime::<Local>::from(SystemClock.wall()), left),
+            ends: ends(&DateTime::<Local>::from(SystemClock.wall()), left),
             window: progress.window(),
             in_flight: progress.in_flight() as u64,
             oldest: progress.oldest_in_flight(),
@@ -227,7 +227,7 @@ fn unit_text(unit: &UnitSample, length_s: f64) -> String {
 
 /// The moment that is so far ahead, as `14:05:10` within an hour, else as `14:05`, `Tue 14:05` or
 /// `2026-12-02 14:05`.
-fn ends<Tz: TimeZone>(now: DateTime<Tz>, left: Duration) -> String {
+fn ends<Tz: TimeZone>(now: &DateTime<Tz>, left: Duration) -> String {
     let ahead = chrono::Duration::from_std(left).unwrap_or_default();
     let Some(end) = now.clone().checked_add_signed(ahead) else {
         return String::new();
@@ -264,10 +264,10 @@ mod tests {
             (72 * 3_600, "Thu 22:30"),
             (10 * 86_400, "2026-12-10 22:30"),
         ] {
-            assert_eq!(ends(now, Duration::from_secs(left_s)), told);
+            assert_eq!(ends(&now, Duration::from_secs(left_s)), told);
         }
         assert_eq!(
-            ends(now, Duration::MAX),
+            ends(&now, Duration::MAX),
             "22:30",
             "as far as it can be told"
         );

@@ -133,6 +133,7 @@ fn assemble(level: &str, queue: Queue) -> (impl Subscriber + Send + Sync, Starte
 /// Starts logging only where it goes to the journal, for verbs that talk to people otherwise;
 /// `setting` is `log.format`. Whether it does: then what such a verb would say on stderr is logged
 /// instead.
+#[must_use]
 pub fn start_in_journal(level: &str, setting: &str) -> bool {
     let is_journal = Format::of_setting(setting) == Format::Journal;
     if is_journal {
