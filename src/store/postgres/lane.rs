@@ -2,12 +2,14 @@
 
 use super::breaker::{Breaker, Ticket};
 use super::connect::{ConnectError, Connector};
-use super::queue::{Place, Queue};
+use super::queue::{Entry, Place, Queue, Standing};
+use super::search::Question;
 use super::session::Session;
+use super::together::Found;
 use super::waited::Waited;
 use crate::clock::Clock;
 use r2d2::{ManageConnection, Pool, PooledConnection};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -135,40 +137,79 @@ impl Lane {
     pub(super) fn check_out<'a>(
         &'a self,
         timeout: Duration,
-        turns: Option<&'a Queue>,
+        turns: Option<(&'a Turns, Standing)>,
     ) -> Result<CheckedOut<'a>, Refusal> {
-        if let Some(problem) = self.breaker.problem() {
-            return Err(Refusal::Down(problem));
-        }
-        let began = self.clock.monotonic();
-        let outcome = self.queue_up(began, timeout, turns);
-        let waited = self.clock.monotonic().saturating_duration_since(began);
-        self.waited.record(waited);
-        outcome
+        let began = self.begin()?;
+        let turn = match turns {
+            None => None,
+            Some((turns, standing)) => {
+                let place = turns.enter(timeout, standing, || self.is_down());
+                Some(place.ok_or_else(|| self.refused(began))?)
+            }
+        };
+        self.connection(began, timeout, turn)
     }
 
-    fn queue_up<'a>(
+    /// The same, unless another one who has a place in `turns` answers `question` before; it then
+    /// has the answer, or tried to no avail.
+    pub(super) fn check_out_or_join<'a>(
+        &'a self,
+        timeout: Duration,
+        turns: &'a Turns,
+        question: Arc<Question>,
+    ) -> Result<ControlFlow<Option<Found>, CheckedOut<'a>>, Refusal> {
+        let began = self.begin()?;
+        let entry = turns.enter_with(timeout, question, || self.is_down());
+        match entry.ok_or_else(|| self.refused(began))? {
+            Entry::Place(place) => self
+                .connection(began, timeout, Some(place))
+                .map(ControlFlow::Continue),
+            Entry::Answered(found) => Ok(ControlFlow::Break(Some(found))),
+            Entry::Returned => Ok(ControlFlow::Break(None)),
+        }
+    }
+
+    fn begin(&self) -> Result<Instant, Refusal> {
+        match self.breaker.problem() {
+            Some(problem) => Err(Refusal::Down(problem)),
+            None => Ok(self.clock.monotonic()),
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        self.breaker.problem().is_some()
+    }
+
+    fn since(&self, began: Instant) -> Duration {
+        self.clock.monotonic().saturating_duration_since(began)
+    }
+
+    /// A connection for who has a turn.
+    fn connection<'a>(
         &'a self,
         began: Instant,
         timeout: Duration,
-        turns: Option<&'a Queue>,
+        turn: Option<Turn<'a>>,
     ) -> Result<CheckedOut<'a>, Refusal> {
-        let left =
-            || timeout.saturating_sub(self.clock.monotonic().saturating_duration_since(began));
-        let mut places = Vec::with_capacity(2);
-        for queue in turns.into_iter().chain([&self.queue]) {
-            let is_down = || self.breaker.problem().is_some();
-            let place = queue.enter(left(), is_down);
-            places.push(place.ok_or_else(|| self.refusal())?);
-        }
+        let left = || timeout.saturating_sub(self.since(began));
+        let place = self.queue.enter(left(), Standing::Last, || self.is_down());
+        let place = place.ok_or_else(|| self.refused(began))?;
         let link = match self.pool.try_get() {
-            Some(link) => link,
-            None => self.wait(left())?,
+            Some(link) => Ok(link),
+            None => self.wait(left()),
         };
+        self.waited.record(self.since(began));
         Ok(CheckedOut {
-            link,
-            _places: places,
+            link: link?,
+            turn,
+            _place: place,
         })
+    }
+
+    /// Why there was no place in time.
+    fn refused(&self, began: Instant) -> Refusal {
+        self.waited.record(self.since(began));
+        self.refusal()
     }
 
     /// A connection that is yet to be made.
@@ -210,10 +251,17 @@ impl Lane {
     }
 }
 
+/// Turns of searches and other reads.
+pub(super) type Turns = Queue<Arc<Question>, Found>;
+
+/// A place in [`Turns`].
+pub(super) type Turn<'a> = Place<'a, Arc<Question>, Found>;
+
 /// A connection while it is used; given back before its places are.
 pub(super) struct CheckedOut<'a> {
     pub(super) link: PooledConnection<Manager>,
-    _places: Vec<Place<'a>>,
+    pub(super) turn: Option<Turn<'a>>,
+    _place: Place<'a>,
 }
 
 /// Why there was no connection.

@@ -7,7 +7,7 @@
 //! Connections, reading order: `dsn` (what the user said), `fault` (what the server said),
 //! `transport` and `tls` (the stream), `open` (one attempt), `connect` (the right server), `breaker`
 //! (whether it is worth trying), `lane` (one pool), `pools`. Then `migrate` and `model` (the schema),
-//! `write`, `read`, `search`, `upkeep` and `keeper`.
+//! `write`, `read`, `search`, `together` (searches that share a statement), `upkeep` and `keeper`.
 
 pub mod admin;
 mod breaker;
@@ -33,6 +33,7 @@ mod session;
 mod settings;
 mod shared;
 mod tls;
+mod together;
 mod transport;
 mod upkeep;
 mod waited;
@@ -231,9 +232,7 @@ impl EmbeddingRepo for PostgresStore {
     }
 
     fn search(&self, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError> {
-        self.shared.read("searching", |session| {
-            search::search(&self.shared, session, request)
-        })
+        together::search(&self.shared, request)
     }
 
     fn list_documents(&self, request: &ListRequest) -> Result<Vec<StoredDocument>, StoreError> {

@@ -7,6 +7,7 @@ use super::settings::Quantization;
 use crate::domain::ModelId;
 use crate::fusion::COSINE_WEIGHT;
 use postgres::{Client, GenericClient};
+use std::sync::LazyLock;
 
 /// Changes with `search.sql`: functions of several versions of alfred stand side by side.
 const SEARCH_VERSION: u32 = 1;
@@ -17,15 +18,47 @@ const TEMPLATE: &str = include_str!("search.sql");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Functions {
     pub(super) nearest: String,
+    pub(super) nearest_many: String,
     pub(super) hybrid: String,
+    /// The statements that call them.
+    pub(super) call_nearest: String,
+    pub(super) call_nearest_many: String,
+    pub(super) call_hybrid: String,
 }
 
 impl Functions {
-    pub(super) fn of(kind: Quantization) -> Self {
+    pub(super) fn of(kind: Quantization) -> &'static Self {
+        static NAMES: LazyLock<[Functions; 3]> = LazyLock::new(|| {
+            [
+                Quantization::None,
+                Quantization::Halfvec,
+                Quantization::Binary,
+            ]
+            .map(Functions::named)
+        });
+        let [none, halfvec, binary] = &*NAMES;
+        match kind {
+            Quantization::None => none,
+            Quantization::Halfvec => halfvec,
+            Quantization::Binary => binary,
+        }
+    }
+
+    fn named(kind: Quantization) -> Self {
         let name = |what: &str| format!("alfred_{what}_{}_v{SEARCH_VERSION}", kind.name());
+        let call = |name: &str, parameters: u32| {
+            let numbers: Vec<String> = (1..=parameters).map(|n| format!("${n}")).collect();
+            format!("SELECT * FROM {name}({})", numbers.join(", "))
+        };
+        let (nearest, nearest_many, hybrid) =
+            (name("nearest"), name("nearest_many"), name("hybrid"));
         Self {
-            nearest: name("nearest"),
-            hybrid: name("hybrid"),
+            call_nearest: call(&nearest, 7),
+            call_nearest_many: call(&nearest_many, 7),
+            call_hybrid: call(&hybrid, 12),
+            nearest,
+            nearest_many,
+            hybrid,
         }
     }
 }
@@ -83,15 +116,22 @@ pub(super) fn ensure_functions(
     Ok(())
 }
 
-/// Whether the functions of that kind are there, both of them.
+/// Whether the functions of that kind are there, all of them.
 pub(super) fn has_functions(
     client: &mut impl GenericClient,
     kind: Quantization,
 ) -> Result<bool, Fault> {
-    let Functions { nearest, hybrid } = Functions::of(kind);
-    let sql = "SELECT count(DISTINCT proname) = 2 FROM pg_proc
-               WHERE proname IN ($1, $2) AND pronamespace = current_schema()::regnamespace";
-    Ok(client.query_one(sql, &[&nearest, &hybrid])?.get(0))
+    let Functions {
+        nearest,
+        nearest_many,
+        hybrid,
+        ..
+    } = Functions::of(kind);
+    let sql = "SELECT count(DISTINCT proname) = 3 FROM pg_proc
+               WHERE proname IN ($1, $2, $3) AND pronamespace = current_schema()::regnamespace";
+    Ok(client
+        .query_one(sql, &[nearest, nearest_many, hybrid])?
+        .get(0))
 }
 
 /// The name of the index of one kind.
@@ -158,10 +198,16 @@ pub(super) fn functions_sql(kind: Quantization, dimensions: usize) -> String {
     };
     TEMPLATE
         .replace("{nearest}", &functions.nearest)
+        .replace("{nearest_many}", &functions.nearest_many)
         .replace("{hybrid}", &functions.hybrid)
         .replace("{distance}", &distance)
         .replace("{fetch}", fetch)
         .replace("{fetch_depth}", &fetch.replace("p_limit", "p_depth"))
+        .replace(
+            "{each_distance}",
+            &distance.replace("p_embedding", "v_embedding"),
+        )
+        .replace("{each_fetch}", &fetch.replace("p_limit", "v_limit"))
         .replace("{weight}", &COSINE_WEIGHT.to_string())
         .replace("{dimensions}", &dimensions.to_string())
         .replace("{quantization}", kind.name())

@@ -21,14 +21,17 @@
 use super::connect::Connector;
 use super::dsn::{Dsn, SessionTarget};
 use super::fault::{Damage, Fault};
-use super::lane::{Lane, Refusal};
-use super::queue::Queue;
+use super::lane::{CheckedOut, Lane, Link, Refusal, Turns};
+use super::queue::Standing;
+use super::search::Question;
 use super::session::Session;
+use super::together::Found;
 use super::waited::WaitHistogram;
 use crate::clock::Clock;
 use crate::store::StoreError;
 use postgres::Client;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -71,14 +74,14 @@ pub(super) struct Pools {
     /// `None` where the write lane serves reads too.
     read: Option<Lane>,
     /// Places for reads.
-    reads: Queue,
+    reads: Turns,
 }
 
 impl Pools {
     /// Pools for `dsn`. Returns at once; connections are made on threads of the pools.
     pub(super) fn new(dsn: Dsn, settings: PoolSettings, clock: &Arc<dyn Clock>) -> Self {
         let location = dsn.to_string();
-        let reads = Queue::new(reads_at_once(&dsn, settings));
+        let reads = Turns::new(reads_at_once(&dsn, settings));
         let dsn = Arc::new(dsn);
         let timeout = Some(settings.statement_timeout).filter(|timeout| !timeout.is_zero());
         let connector =
@@ -107,8 +110,69 @@ impl Pools {
         action: &str,
         work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
+        self.read_in_turn(action, Standing::Last, work)
+    }
+
+    /// As [`Pools::read`], before those who wait already: for who has waited once.
+    ///
+    /// # Errors
+    /// As [`Pools::read`].
+    pub(super) fn read_again<T>(
+        &self,
+        action: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.read_in_turn(action, Standing::First, work)
+    }
+
+    fn read_in_turn<T>(
+        &self,
+        action: &str,
+        standing: Standing,
+        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let lane = self.read_lane()?;
+        let timeout = self.settings.pool_timeout;
+        let enter = || {
+            let checked_out = lane.check_out(timeout, Some((&self.reads, standing)));
+            checked_out.map(ControlFlow::Continue)
+        };
+        self.run(lane, action, enter, |place| work(&mut place.link.client))
+    }
+
+    /// As [`Pools::read`]; but while it waits for its turn another may answer `question`, which
+    /// gives [`Together::Joined`]. `work` is handed the place from which it may answer others.
+    ///
+    /// # Errors
+    /// As [`Pools::read`].
+    pub(super) fn read_together<T>(
+        &self,
+        action: &str,
+        question: &Arc<Question>,
+        mut work: impl FnMut(&mut CheckedOut<'_>) -> Result<T, Fault>,
+    ) -> Result<Together<T>, StoreError> {
+        let lane = self.read_lane()?;
+        let timeout = self.settings.pool_timeout;
+        let enter = || {
+            let entered = lane.check_out_or_join(timeout, &self.reads, Arc::clone(question))?;
+            Ok(entered.map_break(Together::Joined))
+        };
+        self.run(lane, action, enter, |place| work(place).map(Together::Done))
+    }
+
+    /// How many reads wait for their turn.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.reads.waiting()
+    }
+
+    fn read_lane(&self) -> Result<&Lane, StoreError> {
         let lane = self.read.as_ref().or(self.write.as_ref());
-        self.run(lane, Some(&self.reads), action, work)
+        lane.ok_or_else(|| self.closed())
+    }
+
+    fn closed(&self) -> StoreError {
+        self.unavailable("the store is being closed".to_owned())
     }
 
     /// Runs `work` on a connection to the primary; otherwise as [`Pools::read`].
@@ -118,9 +182,12 @@ impl Pools {
     pub(super) fn write<T>(
         &self,
         action: &str,
-        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        self.run(self.write.as_ref(), None, action, work)
+        let lane = self.write.as_ref().ok_or_else(|| self.closed())?;
+        let timeout = self.settings.pool_timeout;
+        let enter = || lane.check_out(timeout, None).map(ControlFlow::Continue);
+        self.run(lane, action, enter, |place| work(&mut place.link.client))
     }
 
     /// A connection of its own to the primary, outside the pools and without
@@ -206,44 +273,54 @@ impl Pools {
         }
     }
 
-    fn run<T>(
+    /// Runs `work` with the connection that `enter` gets, again on another where it was lost.
+    fn run<'a, T>(
         &self,
-        lane: Option<&Lane>,
-        turns: Option<&Queue>,
+        lane: &'a Lane,
         action: &str,
-        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
+        enter: impl Fn() -> Result<ControlFlow<T, CheckedOut<'a>>, Refusal>,
+        mut work: impl FnMut(&mut CheckedOut<'a>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let Some(lane) = lane else {
-            return Err(self.unavailable("the store is being closed".to_owned()));
-        };
         let mut retried = false;
         loop {
-            let mut checked_out = lane
-                .check_out(self.settings.pool_timeout, turns)
-                .map_err(|refusal| self.refused(refusal))?;
-            let link = &mut *checked_out.link;
-            let fault = match work(&mut link.client) {
+            let entered = enter().map_err(|refusal| self.refused(refusal))?;
+            let mut checked_out = match entered {
+                ControlFlow::Continue(checked_out) => checked_out,
+                ControlFlow::Break(done) => return Ok(done),
+            };
+            let fault = match work(&mut checked_out) {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
-            match fault.damage() {
-                Damage::None => return Err(fault.into_store(&self.location, action)),
-                Damage::Silent => {
-                    link.ticket.lost();
-                    let error = fault.into_store(&self.location, action);
-                    if let StoreError::Unavailable { problem, .. } = &error {
-                        lane.breaker.trip(problem);
-                    }
-                    return Err(error);
-                }
-                Damage::Lost | Damage::ReadOnly => link.ticket.lost(),
-            }
-            if retried {
-                return Err(fault.into_store(&self.location, action));
+            let damage = fault.damage();
+            let error = fault.into_store(&self.location, action);
+            let is_over = Self::judge(lane, &checked_out.link, damage, &error);
+            if is_over || retried {
+                return Err(error);
             }
             retried = true;
         }
     }
+
+    /// Notes what a failure says of the connection and the server; whether trying again is of no
+    /// use.
+    fn judge(lane: &Lane, link: &Link, damage: Damage, error: &StoreError) -> bool {
+        if damage != Damage::None {
+            link.ticket.lost();
+        }
+        if let (Damage::Silent, StoreError::Unavailable { problem, .. }) = (damage, error) {
+            lane.breaker.trip(problem);
+        }
+        matches!(damage, Damage::None | Damage::Silent)
+    }
+}
+
+/// What came of work that another may have done.
+pub(super) enum Together<T> {
+    /// It was done here.
+    Done(T),
+    /// Another one took the question along: its answer, or none.
+    Joined(Option<Found>),
 }
 
 impl Drop for Pools {

@@ -1,7 +1,13 @@
-//! Places that are given in the order of asking.
+//! Places that are given in the order of asking, and that may be shared.
 //!
 //! A pool that lets newcomers take what was just given back lets others wait for long. Here a place
 //! goes to who has waited longest.
+//!
+//! Who waits may bring a question `Q`. The holder of a place may then take along those who wait at
+//! the head of the queue, answer their questions with its own, and hand each an answer `A`
+//! ([`Place::companions`]). Nobody is overtaken: the first who brought no question ends it. Who was
+//! taken along waits for the holder, who always ends: with an answer, or with none, when each goes
+//! its own way.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,35 +17,58 @@ use std::time::Duration;
 const SLICE: Duration = Duration::from_millis(50);
 
 /// A number of places, and who waits for one.
-pub(super) struct Queue {
+pub(super) struct Queue<Q = (), A = ()> {
     places: usize,
-    state: Mutex<State>,
+    state: Mutex<State<Q, A>>,
 }
 
-struct State {
+struct State<Q, A> {
     free: usize,
     /// Longest first; some may have given up.
-    waiting: VecDeque<Arc<Turn>>,
+    waiting: VecDeque<Arc<Turn<Q, A>>>,
 }
 
-#[derive(Default)]
-struct Turn {
-    stage: Mutex<Stage>,
+struct Turn<Q, A> {
+    question: Option<Q>,
+    stage: Mutex<Stage<A>>,
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
+enum Stage<A> {
     Waiting,
+    /// The place is this one's.
     Granted,
+    /// Another who has a place answers it.
+    Taken,
+    Answered(A),
+    /// Taken along and not answered.
+    Returned,
     GivenUp,
 }
 
-/// A place, until it is dropped.
-pub(super) struct Place<'a>(&'a Queue);
+/// Where one stands who has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Behind those who wait already.
+    Last,
+    /// Before them: for who has waited once.
+    First,
+}
 
-impl Queue {
+/// How waiting with a question ended.
+pub(super) enum Entry<'a, Q, A> {
+    /// With a place.
+    Place(Place<'a, Q, A>),
+    /// With the answer of another who had one.
+    Answered(A),
+    /// Another had taken the question, and has no answer.
+    Returned,
+}
+
+/// A place, until it is dropped.
+pub(super) struct Place<'a, Q = (), A = ()>(&'a Queue<Q, A>);
+
+impl<Q, A> Queue<Q, A> {
     pub(super) fn new(places: usize) -> Self {
         let places = places.max(1);
         Self {
@@ -56,48 +85,139 @@ impl Queue {
         self.places
     }
 
-    /// A place within `timeout`, unless `is_futile` says so before.
+    /// How many wait, those included who gave up since the last place was given.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.state).waiting.len()
+    }
+
+    /// A place within `timeout`, unless `is_futile` says before that waiting is of no use.
     pub(super) fn enter(
         &self,
         timeout: Duration,
+        standing: Standing,
         is_futile: impl Fn() -> bool,
-    ) -> Option<Place<'_>> {
+    ) -> Option<Place<'_, Q, A>> {
+        let turn = match self.place_or_turn(standing, None) {
+            Ok(place) => return Some(place),
+            Err(turn) => turn,
+        };
+        let is_granted = matches!(turn.wait(timeout, is_futile), Stage::Granted);
+        is_granted.then_some(Place(self))
+    }
+
+    /// The same; in the meantime another may answer `question`.
+    pub(super) fn enter_with(
+        &self,
+        timeout: Duration,
+        question: Q,
+        is_futile: impl Fn() -> bool,
+    ) -> Option<Entry<'_, Q, A>> {
+        let turn = match self.place_or_turn(Standing::Last, Some(question)) {
+            Ok(place) => return Some(Entry::Place(place)),
+            Err(turn) => turn,
+        };
+        match turn.wait(timeout, is_futile) {
+            Stage::Granted => Some(Entry::Place(Place(self))),
+            Stage::Answered(answer) => Some(Entry::Answered(answer)),
+            Stage::Returned => Some(Entry::Returned),
+            Stage::Waiting | Stage::Taken | Stage::GivenUp => None,
+        }
+    }
+
+    /// A place that is free, or else a turn to wait for one.
+    fn place_or_turn(
+        &self,
+        standing: Standing,
+        question: Option<Q>,
+    ) -> Result<Place<'_, Q, A>, Arc<Turn<Q, A>>> {
         let mut state = lock(&self.state);
         if state.free > 0 {
             state.free -= 1;
-            return Some(Place(self));
+            return Ok(Place(self));
         }
-        let turn = Arc::<Turn>::default();
-        state.waiting.push_back(Arc::clone(&turn));
-        drop(state);
+        let turn = Arc::new(Turn {
+            question,
+            stage: Mutex::new(Stage::Waiting),
+            changed: Condvar::new(),
+        });
+        match standing {
+            Standing::Last => state.waiting.push_back(Arc::clone(&turn)),
+            Standing::First => state.waiting.push_front(Arc::clone(&turn)),
+        }
+        Err(turn)
+    }
+}
+
+impl<Q, A> Turn<Q, A> {
+    /// The stage in which waiting ended; nothing comes after it.
+    fn wait(&self, timeout: Duration, is_futile: impl Fn() -> bool) -> Stage<A> {
         let mut left = timeout;
-        let mut reached = lock(&turn.stage);
-        while *reached == Stage::Waiting && !left.is_zero() && !is_futile() {
+        let mut stage = lock(&self.stage);
+        while matches!(*stage, Stage::Waiting) && !left.is_zero() && !is_futile() {
             let slice = left.min(SLICE);
-            let (guard, outcome) = turn
+            let (guard, outcome) = self
                 .changed
-                .wait_timeout(reached, slice)
+                .wait_timeout(stage, slice)
                 .unwrap_or_else(PoisonError::into_inner);
-            reached = guard;
+            stage = guard;
             if outcome.timed_out() {
                 left -= slice;
             }
         }
-        if *reached == Stage::Granted {
-            return Some(Place(self));
+        while matches!(*stage, Stage::Taken) {
+            stage = self
+                .changed
+                .wait(stage)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        *reached = Stage::GivenUp;
-        None
+        std::mem::replace(&mut *stage, Stage::GivenUp)
+    }
+
+    /// Goes from `Taken` to `end`.
+    fn end(&self, end: Stage<A>) {
+        *lock(&self.stage) = end;
+        self.changed.notify_one();
     }
 }
 
-impl Drop for Place<'_> {
+impl<Q, A> Place<'_, Q, A> {
+    /// Takes along who waits at the head of the queue and brought a question: `most` at most, and
+    /// no more than this place's share of all who wait.
+    pub(super) fn companions(&self, most: usize) -> Vec<Companion<Q, A>> {
+        let mut taken = Vec::new();
+        if most == 0 {
+            return taken;
+        }
+        let mut state = lock(&self.0.state);
+        let share = state.waiting.len().div_ceil(self.0.places);
+        while taken.len() < most.min(share)
+            && let Some(turn) = state.waiting.front()
+        {
+            let mut stage = lock(&turn.stage);
+            if matches!(*stage, Stage::Waiting) {
+                if turn.question.is_none() {
+                    break;
+                }
+                *stage = Stage::Taken;
+                taken.push(Companion(Arc::clone(turn)));
+            }
+            drop(stage);
+            state.waiting.pop_front();
+        }
+        taken
+    }
+}
+
+impl<Q, A> Drop for Place<'_, Q, A> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         while let Some(turn) = state.waiting.pop_front() {
-            let mut reached = lock(&turn.stage);
-            if *reached == Stage::Waiting {
-                *reached = Stage::Granted;
+            let mut stage = lock(&turn.stage);
+            if matches!(*stage, Stage::Waiting) {
+                *stage = Stage::Granted;
+                drop(stage);
+                drop(state);
                 turn.changed.notify_one();
                 return;
             }
@@ -106,58 +226,33 @@ impl Drop for Place<'_> {
     }
 }
 
+/// One who was taken along; dropped without an answer, it goes its own way.
+pub(super) struct Companion<Q, A>(Arc<Turn<Q, A>>);
+
+impl<Q, A> Companion<Q, A> {
+    /// What it asks.
+    pub(super) fn question(&self) -> Option<&Q> {
+        self.0.question.as_ref()
+    }
+
+    /// Hands it the answer.
+    pub(super) fn answer(self, answer: A) {
+        self.0.end(Stage::Answered(answer));
+    }
+}
+
+impl<Q, A> Drop for Companion<Q, A> {
+    fn drop(&mut self) {
+        if matches!(*lock(&self.0.stage), Stage::Taken) {
+            self.0.end(Stage::Returned);
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::{Clock as _, SystemClock};
-
-    const LONG: Duration = Duration::from_secs(20);
-
-    fn waiting(queue: &Queue) -> usize {
-        lock(&queue.state).waiting.len()
-    }
-
-    fn until(done: impl Fn() -> bool) {
-        let start = SystemClock.monotonic();
-        while !done() {
-            assert!(start.elapsed() < LONG);
-            SystemClock.sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn places_go_to_who_waited_longest() {
-        let queue = Queue::new(1);
-        let order = Mutex::new(Vec::new());
-        let place = queue.enter(LONG, || false).unwrap();
-        std::thread::scope(|scope| {
-            for caller in 0..5 {
-                let (queue, order) = (&queue, &order);
-                scope.spawn(move || {
-                    let _place = queue.enter(LONG, || false).unwrap();
-                    lock(order).push(caller);
-                });
-                until(|| waiting(queue) == caller + 1);
-            }
-            drop(place);
-        });
-        assert_eq!(*lock(&order), [0, 1, 2, 3, 4]);
-        assert_eq!(lock(&queue.state).free, 1);
-    }
-
-    #[test]
-    fn who_gave_up_costs_nobody_a_place() {
-        let queue = Queue::new(2);
-        let places = [(); 2].map(|()| queue.enter(LONG, || false).unwrap());
-        assert!(queue.enter(Duration::from_millis(20), || false).is_none());
-        assert!(queue.enter(LONG, || true).is_none(), "waiting is of no use");
-        assert_eq!(waiting(&queue), 2);
-        drop(places);
-        let state = lock(&queue.state);
-        assert_eq!((state.free, state.waiting.len()), (2, 0));
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

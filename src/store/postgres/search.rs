@@ -8,7 +8,7 @@ use super::model::Functions;
 use super::read;
 use super::session::Session;
 use super::shared::Shared;
-use crate::domain::{Embedding, Metadata, Mode, ModelId};
+use crate::domain::{CollectionName, Embedding, Metadata, Mode, ModelId, QueryText};
 use crate::store::{Hit, SearchRequest, StoreError};
 use pgvector::Vector;
 use postgres::Row;
@@ -16,7 +16,7 @@ use postgres::types::{Json, ToSql};
 use serde_json::{Map, Value};
 
 /// Candidates that each side of a hybrid search brings, or twice the limit when that is more.
-const HYBRID_DEPTH: usize = 100;
+const HYBRID_DEPTH: i32 = 100;
 /// Collections of at most this many chunks are read whole: that is as quick as the index and exact.
 const EXACT_CHUNKS: i64 = 5_000;
 /// The same without end.
@@ -30,6 +30,31 @@ struct Conditions {
     source: Option<String>,
 }
 
+/// What is asked of the vectors, as the functions take it.
+pub(super) struct Question {
+    collection: CollectionName,
+    vector: Vector,
+    conditions: Conditions,
+    limit: i32,
+}
+
+impl Question {
+    pub(super) fn of(request: &SearchRequest<'_>, vector: &Embedding) -> Self {
+        Self {
+            collection: request.collection.clone(),
+            vector: Vector::from(vector.as_slice().to_vec()),
+            conditions: conditions(request),
+            limit: number(request.limit),
+        }
+    }
+
+    /// Whether these rows are all that can be found, and not what the index gave up with.
+    pub(super) fn is_answered_by(&self, rows: &[Row]) -> bool {
+        let was_exact = rows.first().is_some_and(|row| row.get(10));
+        was_exact || number(rows.len()) >= self.limit
+    }
+}
+
 pub(super) fn search(
     shared: &Shared,
     session: &mut Session,
@@ -37,8 +62,12 @@ pub(super) fn search(
 ) -> Result<Vec<Hit>, Fault> {
     let found = match (request.mode, request.embedding) {
         (Mode::Text, _) => by_text(shared, session, request),
-        (_, Some(vector)) => match usable_model(shared, session, vector)? {
-            Some(_) => by_vector(shared, session, request, vector),
+        (mode, Some(vector)) => match usable_model(shared, session, vector)? {
+            Some(_) => {
+                let question = Question::of(request, vector);
+                let text = (mode == Mode::Hybrid).then_some(request.text);
+                by_vector(shared, session, &question, text)
+            }
             None => read::known_collection(session, request.collection).map(|()| Vec::new()),
         },
         (_, None) => Err(Fault::Store(StoreError::Failed {
@@ -47,13 +76,75 @@ pub(super) fn search(
             source: "the request has no embedding".into(),
         })),
     };
+    or_known_collections(session, request.collection, found)
+}
+
+/// A search by vector alone, in a store whose vectors are as long as this one.
+pub(super) fn nearest(
+    shared: &Shared,
+    session: &mut Session,
+    question: &Question,
+) -> Result<Vec<Hit>, Fault> {
+    let found = by_vector(shared, session, question, None);
+    or_known_collections(session, &question.collection, found)
+}
+
+/// Names the collections that exist where `found` says that there is no such one.
+fn or_known_collections(
+    session: &mut Session,
+    collection: &CollectionName,
+    found: Result<Vec<Hit>, Fault>,
+) -> Result<Vec<Hit>, Fault> {
     match found {
         Err(fault) if fault.code() == Some(UNKNOWN_COLLECTION) => {
-            read::known_collection(session, request.collection)?;
+            read::known_collection(session, collection)?;
             Err(fault)
         }
         other => other,
     }
+}
+
+/// The nearest of several questions in one statement, by the index: rows for each, or `None` where
+/// it has to be asked alone.
+pub(super) fn nearest_of_many(
+    shared: &Shared,
+    session: &mut Session,
+    questions: &[&Question],
+) -> Result<Vec<Option<Vec<Row>>>, Fault> {
+    let functions = Functions::of(shared.active().kind);
+    let each = || questions.iter().copied();
+    let collections: Vec<&str> = each().map(|one| one.collection.as_str()).collect();
+    let vectors: Vec<&Vector> = each().map(|one| &one.vector).collect();
+    let metadata: Vec<_> = each().map(|one| one.conditions.metadata.as_ref()).collect();
+    let sources: Vec<_> = each().map(|one| one.conditions.source.as_deref()).collect();
+    let limits: Vec<i32> = each().map(|one| one.limit).collect();
+    let rows = session.query(
+        &functions.call_nearest_many,
+        &[
+            &collections,
+            &vectors,
+            &metadata,
+            &sources,
+            &limits,
+            &ef_search(shared),
+            &EXACT_CHUNKS,
+        ],
+    )?;
+    let mut found: Vec<Option<Vec<Row>>> = questions.iter().map(|_| Some(Vec::new())).collect();
+    for row in rows {
+        let at = usize::try_from(row.get::<_, i32>(11)).unwrap_or_default();
+        let Some(of_one) = found.get_mut(at.wrapping_sub(1)) else {
+            return Err(unsound("search function", &"it answers what nobody asked"));
+        };
+        match (of_one.as_mut(), row.get::<_, Option<bool>>(10)) {
+            (Some(rows), Some(_)) => rows.push(row),
+            _ => *of_one = None,
+        }
+    }
+    for (question, of_one) in questions.iter().zip(&mut found) {
+        *of_one = of_one.take().filter(|rows| question.is_answered_by(rows));
+    }
+    Ok(found)
 }
 
 /// The model of the store, whose dimensions the vector has; `None` while there is none.
@@ -90,6 +181,10 @@ fn number(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+fn ef_search(shared: &Shared) -> i32 {
+    i32::try_from(shared.settings.ef_search).unwrap_or(i32::MAX)
+}
+
 fn by_text(
     shared: &Shared,
     session: &mut Session,
@@ -112,31 +207,25 @@ fn by_text(
             &text.average,
         ],
     )?;
-    rows.iter().map(hit).collect()
+    hits(&rows)
 }
 
 fn by_vector(
     shared: &Shared,
     session: &mut Session,
-    request: &SearchRequest<'_>,
-    vector: &Embedding,
+    question: &Question,
+    text: Option<&QueryText>,
 ) -> Result<Vec<Hit>, Fault> {
-    let text = match request.mode {
-        Mode::Hybrid => Some(shared.frequencies.text_query(
-            session,
-            request.collection,
-            request.text.as_str(),
-        )?),
-        Mode::Vector | Mode::Text => None,
+    let words = |text: &QueryText| {
+        let frequencies = &shared.frequencies;
+        frequencies.text_query(session, &question.collection, text.as_str())
     };
     let active = shared.active();
     let call = Call {
         functions: Functions::of(active.kind),
-        ef_search: i32::try_from(shared.settings.ef_search).unwrap_or(i32::MAX),
-        conditions: conditions(request),
-        vector: Vector::from(vector.as_slice().to_vec()),
-        request,
-        text,
+        ef_search: ef_search(shared),
+        text: text.map(words).transpose()?,
+        question,
     };
     let exact = if active.has_index {
         EXACT_CHUNKS
@@ -144,49 +233,38 @@ fn by_vector(
         ALWAYS_EXACT
     };
     let rows = call.run(session, exact)?;
-    let was_exact = rows.first().is_some_and(|row| row.get(10));
-    if rows.len() >= request.limit || was_exact {
-        return rows.iter().map(hit).collect();
+    if question.is_answered_by(&rows) {
+        return hits(&rows);
     }
     // The index gave up before it had enough, or there is no more.
-    call.run(session, ALWAYS_EXACT)?.iter().map(hit).collect()
+    hits(&call.run(session, ALWAYS_EXACT)?)
 }
 
 /// One call of a search function.
 struct Call<'a> {
-    functions: Functions,
+    functions: &'static Functions,
     ef_search: i32,
-    conditions: Conditions,
-    vector: Vector,
-    request: &'a SearchRequest<'a>,
     text: Option<TextQuery>,
+    question: &'a Question,
 }
 
 impl Call<'_> {
     fn run(&self, session: &mut Session, exact: i64) -> Result<Vec<Row>, Fault> {
-        let collection = self.request.collection.as_str();
-        let limit = number(self.request.limit);
+        let question = self.question;
+        let collection = question.collection.as_str();
         let common: [&(dyn ToSql + Sync); 7] = [
             &collection,
-            &self.vector,
-            &self.conditions.metadata,
-            &self.conditions.source,
-            &limit,
+            &question.vector,
+            &question.conditions.metadata,
+            &question.conditions.source,
+            &question.limit,
             &self.ef_search,
             &exact,
         ];
         let Some(text) = &self.text else {
-            let sql = format!(
-                "SELECT * FROM {}($1, $2, $3, $4, $5, $6, $7)",
-                self.functions.nearest
-            );
-            return Ok(session.query(&sql, &common)?);
+            return Ok(session.query(&self.functions.call_nearest, &common)?);
         };
-        let depth = number(HYBRID_DEPTH.max(2 * self.request.limit));
-        let sql = format!(
-            "SELECT * FROM {}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-            self.functions.hybrid
-        );
+        let depth = HYBRID_DEPTH.max(question.limit.saturating_mul(2));
         let mut parameters = common.to_vec();
         parameters.extend([
             &text.matching as &(dyn ToSql + Sync),
@@ -195,8 +273,12 @@ impl Call<'_> {
             &text.average,
             &depth,
         ]);
-        Ok(session.query(&sql, &parameters)?)
+        Ok(session.query(&self.functions.call_hybrid, &parameters)?)
     }
+}
+
+pub(super) fn hits(rows: &[Row]) -> Result<Vec<Hit>, Fault> {
+    rows.iter().map(hit).collect()
 }
 
 fn hit(row: &Row) -> Result<Hit, Fault> {

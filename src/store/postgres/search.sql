@@ -51,6 +51,80 @@ BEGIN
 END
 $$;
 
+-- The nearest of several questions, by the index where a question has no conditions and its
+-- collection is large, else as the function above; settings and counts are paid for once. A question
+-- of an unknown collection gets one row with nothing but its number, so that it costs the others
+-- nothing. `question` counts from 1.
+CREATE OR REPLACE FUNCTION {nearest_many}(
+    p_collections text[], p_embeddings vector[], p_metadata jsonb[], p_sources text[],
+    p_limits integer[], p_ef integer, p_exact bigint
+) RETURNS TABLE (
+    id uuid, document_id uuid, score real, source text, title text, title_path text[],
+    chunk integer, page integer, content text, metadata jsonb, is_exact boolean, question integer
+)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_sort = off
+SET enable_seqscan = off
+SET hnsw.iterative_scan = strict_order
+SET hnsw.ef_search = 40
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_ef integer := 40;
+    v_wanted integer;
+    v_collection text;
+    v_chunks bigint;
+    v_total bigint;
+    v_embedding vector;
+    v_limit integer;
+    v_fetch integer;
+BEGIN
+    FOR v_question IN 1 .. cardinality(p_limits) LOOP
+        IF v_collection IS DISTINCT FROM p_collections[v_question] THEN
+            v_collection := p_collections[v_question];
+            SELECT max(c.chunks) FILTER (WHERE c.name = v_collection), sum(c.chunks)
+                INTO v_chunks, v_total FROM alfred_collections c;
+        END IF;
+        IF v_chunks IS NULL THEN
+            question := v_question;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        v_embedding := p_embeddings[v_question];
+        v_limit := p_limits[v_question];
+        v_fetch := {each_fetch};
+        -- As in alfred_is_exact.
+        IF p_metadata[v_question] IS NOT NULL OR p_sources[v_question] IS NOT NULL
+            OR v_chunks <= greatest(p_exact, sqrt(1.6 * v_fetch * v_total)::bigint)
+        THEN
+            RETURN QUERY SELECT s.*, v_question FROM {nearest}(
+                v_collection, v_embedding, p_metadata[v_question], p_sources[v_question],
+                v_limit, p_ef, p_exact
+            ) s;
+            CONTINUE;
+        END IF;
+        v_wanted := least(1000, greatest(p_ef, v_fetch));
+        IF v_wanted <> v_ef THEN
+            PERFORM set_config('hnsw.ef_search', v_wanted::text, true);
+            v_ef := v_wanted;
+        END IF;
+        RETURN QUERY
+            SELECT c.id, c.document_id, (1 - c.distance)::real, c.source, c.title, c.title_path,
+                c.chunk, c.page, c.content, c.metadata, false, v_question
+            FROM (
+                SELECT d.*, d.embedding <=> v_embedding AS distance
+                FROM documents d
+                WHERE d.collection = v_collection
+                ORDER BY {each_distance}
+                LIMIT v_fetch
+            ) c
+            ORDER BY c.distance, c.id
+            LIMIT v_limit;
+    END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION {hybrid}(
     p_collection text, p_embedding vector, p_metadata jsonb, p_source text,
     p_limit integer, p_ef integer, p_exact bigint,

@@ -3,11 +3,14 @@
 use super::dsn::Dsn;
 use super::fault::Fault;
 use super::frequencies::Frequencies;
+use super::lane::CheckedOut;
 use super::migrate;
 use super::model;
-use super::pools::{PoolSettings, Pools};
+use super::pools::{PoolSettings, Pools, Together};
+use super::search::Question;
 use super::session::Session;
 use super::settings::{PostgresSettings, Quantization};
+use super::together::Sharing;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::ModelId;
 use crate::store::{StoreError, same_model};
@@ -36,6 +39,7 @@ pub(super) struct Shared {
     pub(super) settings: PostgresSettings,
     pub(super) pools: Pools,
     pub(super) frequencies: Frequencies,
+    pub(super) sharing: Sharing,
     pub(super) state: RwLock<State>,
     /// Why it cannot be used yet.
     pub(super) problem: RwLock<Option<String>>,
@@ -77,6 +81,7 @@ impl Shared {
             settings,
             pools,
             frequencies: Frequencies::new(),
+            sharing: Sharing::new(),
             state: RwLock::new(state),
             problem: RwLock::new(Some("it was not reached yet".to_owned())),
             written: AtomicU64::new(0),
@@ -94,6 +99,13 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .active
+    }
+
+    /// Whether vectors of this length are searched by an index.
+    pub(super) fn has_index_for(&self, dimensions: usize) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let fits = |model: &ModelId| model.dimensions == dimensions;
+        state.active.has_index && state.model.as_ref().is_some_and(fits)
     }
 
     pub(super) fn known_model(&self) -> Option<ModelId> {
@@ -157,6 +169,29 @@ impl Shared {
         self.pools.read(action, self.watched(work))
     }
 
+    /// As [`Pools::read_again`].
+    pub(super) fn read_again<T>(
+        &self,
+        action: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.check_prepared()?;
+        self.pools.read_again(action, self.watched(work))
+    }
+
+    /// As [`Pools::read_together`].
+    pub(super) fn read_together<T>(
+        &self,
+        action: &str,
+        question: &Arc<Question>,
+        mut work: impl FnMut(&mut CheckedOut<'_>) -> Result<T, Fault>,
+    ) -> Result<Together<T>, StoreError> {
+        self.check_prepared()?;
+        self.pools.read_together(action, question, |place| {
+            work(place).inspect_err(|fault| self.note(&mut place.link.client, fault))
+        })
+    }
+
     /// The same on the primary.
     pub(super) fn write<T>(
         &self,
@@ -167,18 +202,18 @@ impl Shared {
         self.pools.write(action, self.watched(work))
     }
 
-    /// Notes when the schema turns out to be another than was looked at.
     fn watched<T>(
         &self,
         mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> impl FnMut(&mut Session) -> Result<T, Fault> {
-        move |session| {
-            let outcome = work(session);
-            if outcome.as_ref().is_err_and(Fault::is_stale) {
-                session.forget();
-                self.stale.store(true, Ordering::Relaxed);
-            }
-            outcome
+        move |session| work(session).inspect_err(|fault| self.note(session, fault))
+    }
+
+    /// Notes when the schema turns out to be another than was looked at.
+    pub(super) fn note(&self, session: &mut Session, fault: &Fault) {
+        if fault.is_stale() {
+            session.forget();
+            self.stale.store(true, Ordering::Relaxed);
         }
     }
 
