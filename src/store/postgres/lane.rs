@@ -6,6 +6,7 @@ use super::queue::{Place, Queue};
 use super::session::Session;
 use super::waited::Waited;
 use crate::clock::Clock;
+use crate::telemetry::metrics::PoolMetrics;
 use r2d2::{ManageConnection, Pool, PooledConnection};
 use std::ops::Range;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub(super) struct Lane {
     clock: Arc<dyn Clock>,
     pub(super) waited: Waited,
     pub(super) timeouts: AtomicU64,
+    metrics: PoolMetrics,
     queue: Queue,
 }
 
@@ -92,6 +94,7 @@ impl Lane {
         connector: Connector,
         pool_size: u32,
         clock: &Arc<dyn Clock>,
+        metrics: PoolMetrics,
     ) -> Self {
         let connector = Arc::new(connector);
         let breaker = Arc::new(Breaker::of(format!("{} ({name})", connector.place())));
@@ -127,6 +130,7 @@ impl Lane {
             clock: Arc::clone(clock),
             waited: Waited::default(),
             timeouts: AtomicU64::new(0),
+            metrics,
             queue: Queue::new(usize::try_from(pool_size).unwrap_or(usize::MAX)),
         }
     }
@@ -144,6 +148,7 @@ impl Lane {
         let outcome = self.queue_up(began, timeout, turns);
         let waited = self.clock.monotonic().saturating_duration_since(began);
         self.waited.record(waited);
+        self.metrics.waited(waited);
         outcome
     }
 
@@ -193,6 +198,7 @@ impl Lane {
             return Refusal::Down(problem);
         }
         self.timeouts.fetch_add(1, Ordering::Relaxed);
+        self.metrics.timed_out();
         self.breaker.suspect();
         match self.breaker.last_failure() {
             Some(problem) => Refusal::Down(problem),
