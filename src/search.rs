@@ -12,6 +12,7 @@ use crate::domain::{
 use crate::embed::{CachedEmbedder, EmbedError, Embedder};
 use crate::extract::Format;
 use crate::store::{EmbeddingRepo, Hit, SearchRequest, StoreError};
+use crate::telemetry::metrics::RepoMetrics;
 use crate::terms::{TermFinder, query_terms};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub struct Searcher {
     repo: Arc<dyn EmbeddingRepo>,
     clock: Arc<dyn Clock>,
     generator: Option<Generator>,
+    metrics: RepoMetrics,
 }
 
 impl Searcher {
@@ -48,6 +50,7 @@ impl Searcher {
             repo,
             clock,
             generator: None,
+            metrics: RepoMetrics::default(),
         }
     }
 
@@ -55,6 +58,13 @@ impl Searcher {
     #[must_use]
     pub fn with_generator(mut self, generator: Option<Generator>) -> Self {
         self.generator = generator;
+        self
+    }
+
+    /// Times searches in `metrics`.
+    #[must_use]
+    pub fn timed(mut self, metrics: RepoMetrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -96,7 +106,7 @@ impl Searcher {
             filter: &query.filter,
             limit: query.top_k.get(),
         };
-        let hits = self.repo.search(&request)?;
+        let hits = self.search(&request)?;
         let searched = self.clock.monotonic();
         let told = self.tell(query, &request, hits, deadline)?;
         Ok(Answer {
@@ -220,7 +230,11 @@ impl Searcher {
             limit: 1,
             ..request.clone()
         };
-        Ok(self.repo.search(&by_vector)?.into_iter().next())
+        Ok(self.search(&by_vector)?.into_iter().next())
+    }
+
+    fn search(&self, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError> {
+        self.metrics.search.time(|| self.repo.search(request))
     }
 }
 

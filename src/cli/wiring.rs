@@ -8,7 +8,7 @@ use crate::domain::ModelId;
 use crate::embed::openai::own_dimensions;
 use crate::embed::{
     CachedEmbedder, EmbedError, Embedder, Gatherer, LocalModel, ModelPaths, RedisAddress,
-    RedisCache,
+    RedisCache, TimedEmbedder,
 };
 use crate::extract::Extractor;
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ use crate::search::Searcher;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::postgres::{PostgresSettings, PostgresStore, Quantization};
 use crate::store::{EmbeddingRepo, StoreError};
+use crate::telemetry::metrics::{Metrics, PoolMetrics};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +43,13 @@ enum Purpose {
 }
 
 /// The store that is configured.
-fn open_store(config: &Config, purpose: Purpose) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+fn open_store(
+    config: &Config,
+    purpose: Purpose,
+    metrics: &Metrics,
+) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
     match (config.store_kind, purpose) {
-        (StoreKind::Postgres, Purpose::Serve) => start_postgres(config),
+        (StoreKind::Postgres, Purpose::Serve) => start_postgres(config, metrics),
         (StoreKind::Postgres, Purpose::Write | Purpose::Read) => Ok(Arc::new(postgres(config)?)),
         (StoreKind::Embedded, Purpose::Read) => embedded(&config.store_dir, false),
         (StoreKind::Embedded, _) => embedded(&config.store_dir, true),
@@ -88,8 +93,12 @@ pub(super) fn embedded(folder: &Path, to_write: bool) -> Result<Arc<dyn Embeddin
 }
 
 /// The same for a daemon, which does not wait for a database that is away.
-fn start_postgres(config: &Config) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
-    let store = PostgresStore::start(postgres_settings(config)).map_err(store_failure)?;
+fn start_postgres(config: &Config, metrics: &Metrics) -> Result<Arc<dyn EmbeddingRepo>, Failure> {
+    let settings = PostgresSettings {
+        metrics: metrics.pool.clone(),
+        ..postgres_settings(config)
+    };
+    let store = PostgresStore::start(settings).map_err(store_failure)?;
     let until = Deadline::after(&SystemClock, FIRST_LOOK);
     while store.health().is_err() && until.remaining(&SystemClock) != Some(Duration::ZERO) {
         SystemClock.sleep(Duration::from_millis(10));
@@ -108,6 +117,7 @@ pub(super) fn postgres_settings(config: &Config) -> PostgresSettings {
         ef_search: store.ef_search,
         quantization: Quantization::of_name(&store.quantization).unwrap_or_default(),
         search_path: None,
+        metrics: PoolMetrics::default(),
     }
 }
 
@@ -155,31 +165,49 @@ pub(super) struct Parts {
     pub(super) provider_stats: Option<Arc<Stats>>,
     /// Processes that take text out of files.
     pub(super) workers: Arc<Extractor>,
+    /// What all of this counts in; the same after a reload.
+    pub(super) metrics: Arc<Metrics>,
     stats: Arc<Stats>,
 }
 
 /// Opens everything that is local.
 pub(super) fn open(config: &Config) -> Result<Parts, Failure> {
-    assemble(config, open_store(config, Purpose::Write)?)
+    assemble(config, Purpose::Write)
 }
 
 /// As [`open`], without waiting for what is remote.
 pub(super) fn open_for_serving(config: &Config) -> Result<Parts, Failure> {
-    assemble(config, open_store(config, Purpose::Serve)?)
+    assemble(config, Purpose::Serve)
 }
 
 /// As [`open`], over a store that is there and may perhaps only be read.
 pub(super) fn open_for_reading(config: &Config) -> Result<Parts, Failure> {
-    assemble(config, open_store(config, Purpose::Read)?)
+    assemble(config, Purpose::Read)
 }
 
-fn assemble(config: &Config, repo: Arc<dyn EmbeddingRepo>) -> Result<Parts, Failure> {
+fn assemble(config: &Config, purpose: Purpose) -> Result<Parts, Failure> {
+    let metrics = Arc::<Metrics>::default();
+    let repo = open_store(config, purpose, &metrics)?;
     let recorded = recorded(&*repo)?;
-    let stats = Arc::default();
+    let stats = Arc::new(Stats::counting(metrics.provider.clone()));
     let embedder = open_model(config, recorded.as_ref(), &stats)?;
     repo.fits(embedder.model()).map_err(store_failure)?;
-    let cached = Arc::new(cached(config, &embedder)?);
-    put_together(config, repo, cached, stats)
+    let counts = Counts { stats, metrics };
+    let cached = Arc::new(cached(config, &counts.timed(embedder), &counts.metrics)?);
+    put_together(config, repo, cached, counts)
+}
+
+/// What is counted in, from the start of the daemon to its end.
+#[derive(Clone)]
+struct Counts {
+    stats: Arc<Stats>,
+    metrics: Arc<Metrics>,
+}
+
+impl Counts {
+    fn timed(&self, embedder: Arc<dyn Embedder>) -> Arc<dyn Embedder> {
+        Arc::new(TimedEmbedder::new(embedder, &self.metrics.embedding))
+    }
 }
 
 /// The model of what is stored, as far as can be said without waiting for a database.
@@ -198,34 +226,41 @@ fn recorded(repo: &dyn EmbeddingRepo) -> Result<Option<ModelId>, Failure> {
 pub(super) fn renew(parts: &Parts, config: &Config, changes: &Changes) -> Result<Parts, Failure> {
     let mut repo = Arc::clone(parts.searcher.repo());
     if config.store_kind == StoreKind::Postgres && changes.touch(&["store."]) {
-        repo = start_postgres(config)?;
+        repo = start_postgres(config, &parts.metrics)?;
         repo.health().map_err(store_failure)?;
     }
+    let counts = Counts {
+        stats: Arc::clone(&parts.stats),
+        metrics: Arc::clone(&parts.metrics),
+    };
     let mut cached = Arc::clone(parts.searcher.cache());
     if changes.touch(&["embedding."]) {
         let mut embedder = Arc::clone(parts.searcher.embedder());
         if embedder.provider() != "local" {
             let recorded = Some(embedder.model().clone());
-            embedder = open_model(config, recorded.as_ref(), &parts.stats)?;
+            let opened = open_model(config, recorded.as_ref(), &parts.stats)?;
+            embedder = counts.timed(opened);
         }
-        cached = Arc::new(self::cached(config, &embedder)?);
+        cached = Arc::new(self::cached(config, &embedder, &counts.metrics)?);
     }
     repo.fits(cached.embedder().model())
         .map_err(store_failure)?;
-    put_together(config, repo, cached, Arc::clone(&parts.stats))
+    put_together(config, repo, cached, counts)
 }
 
 fn put_together(
     config: &Config,
     repo: Arc<dyn EmbeddingRepo>,
     cached: Arc<CachedEmbedder>,
-    stats: Arc<Stats>,
+    counts: Counts,
 ) -> Result<Parts, Failure> {
+    let Counts { stats, metrics } = counts;
     let embedder = Arc::clone(cached.embedder());
     let generator = providers::generator(config, &stats)?;
     let has_provider = generator.is_some() || embedder.provider() != "local";
-    let searcher =
-        Searcher::new(cached, Arc::clone(&repo), Arc::new(SystemClock)).with_generator(generator);
+    let searcher = Searcher::new(cached, Arc::clone(&repo), Arc::new(SystemClock))
+        .with_generator(generator)
+        .timed(metrics.repo.clone());
     let limits = &config.raw.ingest;
     if limits.chunk_tokens > embedder.max_tokens() {
         let what = format!(
@@ -243,6 +278,7 @@ fn put_together(
             overlap_tokens: limits.overlap_tokens,
         },
         batch: limits.batch,
+        metrics: metrics.repo.clone(),
         extract: extracting_with(Arc::clone(&workers)),
         embedder,
         repo,
@@ -252,14 +288,20 @@ fn put_together(
         ingester: Arc::new(ingester),
         provider_stats: has_provider.then(|| Arc::clone(&stats)),
         stats,
+        metrics,
         workers,
     })
 }
 
 /// The caches in front of `embedder`.
-fn cached(config: &Config, embedder: &Arc<dyn Embedder>) -> Result<CachedEmbedder, Failure> {
+fn cached(
+    config: &Config,
+    embedder: &Arc<dyn Embedder>,
+    metrics: &Metrics,
+) -> Result<CachedEmbedder, Failure> {
     let settings = &config.raw.embedding;
-    let mut cached = CachedEmbedder::new(Arc::clone(embedder), settings.cache_entries);
+    let mut cached = CachedEmbedder::new(Arc::clone(embedder), settings.cache_entries)
+        .counting(metrics.cache.clone());
     if embedder.provider() != "local" {
         cached = cached.gathering(Gatherer::new(Arc::clone(embedder), settings.batch_max));
     }

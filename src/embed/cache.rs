@@ -13,6 +13,7 @@ use super::shared::{SharedStats, SharedStore, SharedTier};
 use super::{EmbedError, Embedder};
 use crate::clock::Deadline;
 use crate::domain::Embedding;
+use crate::telemetry::metrics::{CacheMetrics, Tier};
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ pub struct CachedEmbedder {
     gatherer: Option<Gatherer>,
     memory_hits: AtomicU64,
     memory_misses: AtomicU64,
+    metrics: CacheMetrics,
 }
 
 type Key = [u8; blake3::OUT_LEN];
@@ -75,7 +77,14 @@ impl CachedEmbedder {
             gatherer: None,
             memory_hits: AtomicU64::new(0),
             memory_misses: AtomicU64::new(0),
+            metrics: CacheMetrics::default(),
         }
+    }
+
+    /// Counts looks in `metrics` too, for both caches.
+    #[must_use]
+    pub fn counting(self, metrics: CacheMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Looks in `store` too for what is not in memory, and puts there what was made.
@@ -175,6 +184,7 @@ impl CachedEmbedder {
             &self.memory_misses
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.metrics.looked(Tier::Memory, is_memory_hit);
         let Found { entry, from } = found?;
         Ok(QueryEmbedding {
             embedding: entry.embedding,
@@ -206,7 +216,8 @@ impl CachedEmbedder {
         }
         let model = self.embedder.model();
         let shared = self.shared.as_ref();
-        let found = shared.and_then(|shared| shared.find(model, text, deadline));
+        let metrics = &self.metrics;
+        let found = shared.and_then(|shared| shared.find(model, text, deadline, metrics));
         let (from, (vector, tokens)) = match found {
             Some(found) => (Place::Shared, found),
             None => (Place::Model, self.embed(text, deadline)?),

@@ -19,6 +19,7 @@ pub mod pull;
 pub mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
+mod timed;
 mod tokens;
 pub mod verify;
 
@@ -32,6 +33,7 @@ pub use local::LocalModel;
 pub use model_folder::{DEFAULT_MODEL, ModelFolder};
 pub use model_paths::ModelPaths;
 pub use shared::{RedisAddress, RedisCache};
+pub use timed::TimedEmbedder;
 
 /// What one call returned.
 #[derive(Clone, Debug, PartialEq)]

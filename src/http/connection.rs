@@ -117,7 +117,7 @@ pub(super) async fn turn_away(app: &App, mut socket: Socket) {
 
 /// Writes an error reply past hyper, and closes so that it arrives.
 async fn refuse(app: &App, socket: &mut Socket, problem: &Problem, request_id: &str) {
-    app.observer.count(problem.status);
+    app.observer.refused(problem.status);
     tracing::debug!(
         request_id,
         status = problem.status.as_u16(),

@@ -55,6 +55,7 @@ use crate::embed::Embedder;
 use crate::ingest::{IngestError, Ingester, NewDocument};
 use crate::search::{SearchError, Searcher};
 use crate::store::EmbeddingRepo;
+use crate::telemetry::metrics::Metrics;
 use blocking::{Lane, LaneLimits};
 use overload::Overload;
 use serde_json::{Map, Value};
@@ -64,6 +65,9 @@ use std::time::Duration;
 /// Places for listing, counting, status and reading bodies: short work that must get through
 /// while queries queue.
 const READ_PLACES: usize = 4;
+
+/// Places for `/metrics`: a scrape waits for nothing, and there is seldom more than one.
+const SCRAPE_PLACES: usize = 2;
 
 /// Places for `/livez`, over the network and over unix sockets each.
 const PROBE_PLACES: usize = 2;
@@ -112,6 +116,7 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) observer: Arc<Observer>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) status: Arc<StatusFn>,
     pub(crate) reload: Option<Arc<ReloadFn>>,
     /// Connections beyond the limit.
@@ -123,6 +128,8 @@ pub struct App {
     pub(crate) probes: Lane,
     /// For `/livez` over unix sockets: the watchdog's must get through a flood of the others.
     pub(crate) own_probes: Lane,
+    /// For `/metrics`: seen best when all else is busy.
+    pub(crate) scrapes: Lane,
     /// One reload at a time.
     pub(crate) reloads: Lane,
 }
@@ -141,6 +148,7 @@ impl App {
             };
             Lane::new(name, limits)
         };
+        let metrics = Arc::<Metrics>::default();
         Self {
             crowd: Arc::new(Overload::of("connections")),
             queries: lane(
@@ -156,8 +164,10 @@ impl App {
             reads: lane("reads", READ_PLACES, settings.request_timeout_ms),
             probes: lane("probes", PROBE_PLACES, settings.request_timeout_ms),
             own_probes: lane("own probes", PROBE_PLACES, settings.request_timeout_ms),
+            scrapes: lane("scrapes", SCRAPE_PLACES, settings.request_timeout_ms),
             reloads: lane("reloads", 1, settings.write_timeout_ms),
-            observer: Arc::new(Observer::new(clock.monotonic())),
+            observer: Arc::new(Observer::new(clock.monotonic(), Arc::clone(&metrics))),
+            metrics,
             readiness: Arc::default(),
             status: Arc::new(Map::new),
             reload: None,
@@ -174,6 +184,15 @@ impl App {
         self
     }
 
+    /// Counts in `metrics`, from now on.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Arc<Metrics>) -> Self {
+        let now = self.clock.monotonic();
+        self.observer = Arc::new(Observer::new(now, Arc::clone(&metrics)));
+        self.metrics = metrics;
+        self
+    }
+
     /// Takes the counts, the readiness and what was said of overload from the application that it
     /// comes after.
     #[must_use]
@@ -183,6 +202,7 @@ impl App {
         self.writes.follow(&former.writes);
         self.reads.follow(&former.reads);
         self.observer = Arc::clone(&former.observer);
+        self.metrics = Arc::clone(&former.metrics);
         self.readiness = Arc::clone(&former.readiness);
         self
     }
@@ -205,6 +225,12 @@ impl App {
     #[must_use]
     pub fn observer(&self) -> &Arc<Observer> {
         &self.observer
+    }
+
+    /// What `/metrics` shows.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// What `/readyz` answers from.

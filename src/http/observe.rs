@@ -1,10 +1,12 @@
-//! One record a request: counters, and a log event where it failed. Metrics are recorded here too.
+//! One record a request: counters and metrics, and a log event where it failed.
 
 use super::Peer;
 use super::pace::{Meter, Pace};
+use crate::telemetry::metrics::{Answered, Metrics};
 use http::{Method, StatusCode};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most log events a second for failures that callers cause, or that come in floods (all but
@@ -33,7 +35,8 @@ pub struct Observation<'a> {
     pub peer: Peer,
     /// The trace it belongs to, as `traceparent` said; else empty.
     pub trace_id: &'a str,
-    /// The problem's kind; `None` when there was no problem.
+    /// The problem's kind; of a good reply, that of what it was to hold and does not. `None` when
+    /// nothing is amiss.
     pub kind: Option<&'static str>,
     /// What went wrong: for the server's own failures with paths and addresses, else the problem's
     /// detail. Never the text of a query.
@@ -45,11 +48,10 @@ pub struct Observation<'a> {
 pub struct Observer {
     started: Instant,
     by_status: Vec<AtomicU64>,
-    in_flight: AtomicUsize,
-    connections: AtomicUsize,
     abandoned: AtomicU64,
     events: EventBudget,
     queries: Meter,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -59,17 +61,16 @@ struct EventBudget {
 }
 
 impl Observer {
-    /// Counts from zero; `now` is the start of the uptime.
+    /// Counts from zero, and in `metrics`; `now` is the start of the uptime.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, metrics: Arc<Metrics>) -> Self {
         Self {
             started: now,
             by_status: (0..1_000).map(|_| AtomicU64::new(0)).collect(),
-            in_flight: AtomicUsize::new(0),
-            connections: AtomicUsize::new(0),
             abandoned: AtomicU64::new(0),
             events: EventBudget::default(),
             queries: Meter::new(now),
+            metrics,
         }
     }
 
@@ -96,13 +97,13 @@ impl Observer {
     /// Requests being answered now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        usize::try_from(self.metrics.requests.in_flight.get()).unwrap_or(0)
     }
 
     /// Open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        usize::try_from(self.metrics.requests.connections.get()).unwrap_or(0)
     }
 
     /// Requests whose client went away before the reply.
@@ -113,7 +114,7 @@ impl Observer {
 
     /// Counts a request as in flight until the guard is dropped.
     pub(crate) fn enter(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.metrics.requests.in_flight.inc();
         InFlight {
             observer: self,
             answered: false,
@@ -122,23 +123,38 @@ impl Observer {
 
     /// Counts a connection as open until the guard is dropped.
     pub(crate) fn connect(&self) -> Connected<'_> {
-        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.metrics.requests.connections.inc();
         Connected(self)
     }
 
     /// Records one answered request; the one place for it.
     pub(crate) fn record(&self, seen: &Observation<'_>) {
         self.count(seen.status);
-        if seen.route == QUERY_ROUTE {
+        let is_query = seen.route == QUERY_ROUTE;
+        if is_query {
             self.queries.record(seen.ended, seen.duration);
         }
+        self.metrics.requests.answered(&Answered {
+            route: seen.route,
+            method: seen.method.as_str(),
+            status: seen.status.as_str(),
+            duration: seen.duration,
+            // With another method it is no question.
+            is_query: is_query && seen.method == Method::POST,
+            owed: seen.kind.filter(|_| !seen.status.is_client_error()),
+        });
         if seen.status.as_u16() >= 400 {
             self.log(seen);
         }
     }
 
     /// Counts a reply made before there was a request.
-    pub(crate) fn count(&self, status: StatusCode) {
+    pub(crate) fn refused(&self, status: StatusCode) {
+        self.count(status);
+        self.metrics.requests.refused(status.as_str());
+    }
+
+    fn count(&self, status: StatusCode) {
         if let Some(count) = self.by_status.get(usize::from(status.as_u16())) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -205,9 +221,10 @@ impl InFlight<'_> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.observer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.observer.metrics.requests.in_flight.dec();
         if !self.answered {
             self.observer.abandoned.fetch_add(1, Ordering::Relaxed);
+            self.observer.metrics.requests.abandoned();
         }
     }
 }
@@ -218,6 +235,6 @@ pub(crate) struct Connected<'a>(&'a Observer);
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.requests.connections.dec();
     }
 }

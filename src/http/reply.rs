@@ -15,7 +15,8 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use warp::reply::Response;
 
-/// The problem behind an error reply, kept beside it for the log.
+/// What is amiss with a reply, kept beside it for the record: the problem behind an error, or what
+/// a good one lacks.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
     pub(super) kind: &'static str,
@@ -34,6 +35,21 @@ pub(super) fn json_bytes(status: StatusCode, body: impl Into<Bytes>) -> Response
 /// 200 with a JSON value.
 pub(super) fn ok(body: &Value) -> Response {
     json_bytes(StatusCode::OK, body.to_string())
+}
+
+/// 200 with text of a type of its own.
+pub(super) fn text(body: String, content_type: &'static str) -> Response {
+    let mut response = Response::new(body.into());
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// A good reply that does not hold all that was owed: why, for the record.
+pub(super) fn lacking(mut response: Response, kind: &'static str, cause: String) -> Response {
+    let cause = cause.into();
+    response.extensions_mut().insert(Failed { kind, cause });
+    response
 }
 
 /// An error reply.

@@ -43,6 +43,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("/health", "GET, HEAD"),
     route("/livez", "GET, HEAD"),
     route("/readyz", "GET, HEAD"),
+    route("/metrics", "GET, HEAD"),
     route("/v1/reload", "POST"),
     route("/openapi.json", "GET, HEAD"),
 ];
@@ -176,12 +177,17 @@ fn admin(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let openapi = get()
         .and(warp::path!("openapi.json"))
         .map(handlers::admin::openapi);
+    let metrics = get()
+        .and(warp::path!("metrics"))
+        .and(with(app))
+        .then(handlers::admin::metrics);
     let reload = warp::post()
         .and(warp::path!("v1" / "reload"))
         .and(with(app))
         .then(handlers::admin::reload);
     let state = health.or(ready).unify().boxed();
     let state = state.or(live).unify().or(openapi).unify().boxed();
+    let state = state.or(metrics).unify().boxed();
     state.or(reload).unify().boxed()
 }
 

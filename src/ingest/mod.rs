@@ -17,6 +17,7 @@ use crate::domain::{
 use crate::embed::{EmbedError, Embedder};
 use crate::extract::{self, ExtractError, Format};
 use crate::store::{EmbeddingRepo, StoreError};
+use crate::telemetry::metrics::RepoMetrics;
 use std::sync::Arc;
 
 /// Parts the pages of a document that is offered as text.
@@ -56,6 +57,8 @@ pub struct Ingester {
     pub limits: ChunkLimits,
     /// Most texts in one call to the model.
     pub batch: usize,
+    /// Where storing is timed.
+    pub metrics: RepoMetrics,
 }
 
 /// A document cut into chunks that have no vectors yet.
@@ -313,9 +316,9 @@ impl Ingester {
                 ..document
             })
             .collect();
-        Ok(self
-            .repo
-            .upsert_embeddings(self.embedder.model(), &documents)?)
+        let model = self.embedder.model();
+        let upsert = || self.repo.upsert_embeddings(model, &documents);
+        Ok(self.metrics.upsert.time(upsert)?)
     }
 }
 

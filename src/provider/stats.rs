@@ -1,5 +1,6 @@
 //! What providers were asked and what it cost, for metrics and the status.
 
+use crate::telemetry::metrics::ProviderMetrics;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ pub struct Stats {
     completion_tokens: AtomicU64,
     /// By status; `timeout` and `unreachable` where there was none.
     requests: Mutex<BTreeMap<String, u64>>,
+    metrics: ProviderMetrics,
 }
 
 /// The counters at one moment.
@@ -35,13 +37,23 @@ pub struct Snapshot {
 }
 
 impl Stats {
+    /// Counters from zero, which count in `metrics` too.
+    #[must_use]
+    pub fn counting(metrics: ProviderMetrics) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Adds what an answer's `usage` says.
     pub fn count_tokens(&self, kind: TokenKind, tokens: u64) {
-        let counter = match kind {
-            TokenKind::Embedding => &self.embedding_tokens,
-            TokenKind::Completion => &self.completion_tokens,
+        let (counter, label) = match kind {
+            TokenKind::Embedding => (&self.embedding_tokens, "embedding"),
+            TokenKind::Completion => (&self.completion_tokens, "completion"),
         };
         counter.fetch_add(tokens, Ordering::Relaxed);
+        self.metrics.charged(label, tokens);
     }
 
     pub(super) fn count_status(&self, status: u16) {
@@ -49,6 +61,7 @@ impl Stats {
     }
 
     pub(super) fn count_request(&self, label: &str) {
+        self.metrics.asked(label);
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         match requests.get_mut(label) {
             Some(count) => *count += 1,

@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod logging;
+pub mod metrics;
 pub mod notice;
 pub mod systemd;
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod http;
 mod ingest_corpus;
 mod journal;
 mod manual;
+mod metrics;
 mod mistakes;
 mod model_script;
 mod objects;

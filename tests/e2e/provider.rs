@@ -89,7 +89,7 @@ impl Standin {
     }
 
     /// A daemon that uses it, with one document.
-    fn daemon(&self, home: &Home, settings: &[(&str, &str)]) -> Daemon {
+    pub(crate) fn daemon(&self, home: &Home, settings: &[(&str, &str)]) -> Daemon {
         let mut command = self.alfred(home, &["serve", "--listen", "127.0.0.1:0"]);
         command.envs(settings.iter().copied());
         let daemon = Daemon::start(command);

@@ -36,6 +36,7 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         sections
     };
     App::new(cases, settings(config), Arc::new(SystemClock))
+        .with_metrics(Arc::clone(&parts.metrics))
         .with_status(Arc::new(status))
         .with_reload(extras.reload)
 }

@@ -2,6 +2,7 @@
 
 mod app;
 mod attendant;
+mod counts;
 mod dump;
 mod own;
 mod reload;
@@ -108,6 +109,8 @@ fn open_and_serve(
         began,
         is_stopping: AtomicBool::new(false),
     });
+    counts::keep(&attendant.live)
+        .map_err(|error| Failure::failed("cannot start a thread to count on").because(error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

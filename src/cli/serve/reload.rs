@@ -55,6 +55,7 @@ impl Reloader {
         config: Config,
         parts: Parts,
     ) -> Arc<Self> {
+        parts.metrics.reload.succeeded(SystemClock.wall());
         Arc::new_cyclic(|myself| Self {
             load,
             notifier,
@@ -97,9 +98,16 @@ impl Reloader {
         self.notifier.reloading();
         let outcome = self.apply(&mut held).map_err(|failure| one_line(&failure));
         self.remember(&outcome);
+        let metrics = &held.parts.metrics.reload;
         match &outcome {
-            Ok(changes) => log_done(changes, started),
-            Err(reason) => events::reload_refused(reason),
+            Ok(changes) => {
+                metrics.succeeded(SystemClock.wall());
+                log_done(changes, started);
+            }
+            Err(reason) => {
+                metrics.refused();
+                events::reload_refused(reason);
+            }
         }
         self.notifier.ready(&status::line(&self.live().app(), self));
         let changes = outcome?;

@@ -15,6 +15,7 @@ pub use address::RedisAddress;
 
 use crate::clock::Deadline;
 use crate::domain::{Embedding, ModelId};
+use crate::telemetry::metrics::{CacheMetrics, Tier};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -129,12 +130,14 @@ impl SharedTier {
         model: &ModelId,
         text: &str,
         deadline: Deadline,
+        metrics: &CacheMetrics,
     ) -> Option<(Embedding, u64)> {
         // One byte more than a value has tells a longer one from it.
         let most_bytes = codec::value_bytes(model.dimensions) + 1;
         let found = self
             .store
             .read(&codec::key(model, text), most_bytes, deadline);
+        let was_asked = found != Found::Skipped;
         let rejected = || {
             count(&self.rejected);
             &self.misses
@@ -151,6 +154,9 @@ impl SharedTier {
             Found::Skipped => (None, &self.skipped),
         };
         count(counter);
+        if was_asked {
+            metrics.looked(Tier::Redis, vector.is_some());
+        }
         vector
     }
 

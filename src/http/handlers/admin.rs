@@ -6,6 +6,7 @@ use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
 use crate::http::{App, Peer, reply};
 use crate::store::{EmbeddingRepo, StoreError};
+use crate::telemetry::metrics;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -97,6 +98,22 @@ async fn handle_reload(app: &Arc<App>, info: &RequestInfo) -> Handled {
 
 pub(in crate::http) fn openapi() -> Response {
     reply::json_bytes(StatusCode::OK, OPENAPI)
+}
+
+/// What was counted, for Prometheus.
+pub(in crate::http) async fn metrics(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
+    finish(handle_metrics(&app).await, &info)
+}
+
+async fn handle_metrics(app: &Arc<App>) -> Handled {
+    let shared = Arc::clone(app);
+    let text = blocking(&app.scrapes, move |_| {
+        let pool = shared.cases.repo.pool().unwrap_or_default();
+        shared.metrics.pool.set(pool.idle, pool.busy, pool.max);
+        let text = shared.metrics.render();
+        text.map_err(|error| Problem::internal(error.to_string()))
+    });
+    Ok(reply::text(text.await?, metrics::CONTENT_TYPE))
 }
 
 pub(in crate::http) async fn status(app: Arc<App>, info: Arc<RequestInfo>) -> Response {

@@ -47,5 +47,7 @@ async fn handle_delete(app: &Arc<App>, name: &str) -> Handled {
         let name = name.to_string();
         Err(StoreError::UnknownCollection { name, known }.into())
     });
-    Ok(reply::ok(&deleted.await?))
+    let deleted = deleted.await;
+    app.metrics.corpus.changed();
+    Ok(reply::ok(&deleted?))
 }

@@ -40,7 +40,10 @@ async fn handle_put<B: Buf>(
         parse::Documents::One(document) => Ok(vec![put_one(&*put, document?)?]),
         parse::Documents::Many(documents) => put_many(&*put, documents),
     });
-    Ok(reply::ok(&json!({"documents": stored.await?})))
+    let stored = stored.await;
+    // Of a batch that failed some may be there, and one that was given up goes on to its end.
+    app.metrics.corpus.changed();
+    Ok(reply::ok(&json!({"documents": stored?})))
 }
 
 fn put_one(put: &PutFn, document: NewDocument) -> Result<Value, Problem> {
@@ -223,7 +226,9 @@ async fn handle_delete(app: &Arc<App>, id: &str) -> Handled {
             _ => Ok(json!({"id": id, "status": "deleted"})),
         }
     });
-    Ok(reply::ok(&deleted.await?))
+    let deleted = deleted.await;
+    app.metrics.corpus.changed();
+    Ok(reply::ok(&deleted?))
 }
 
 fn parse_id(text: &str) -> Result<Uuid, Problem> {

@@ -31,9 +31,17 @@ async fn handle<B: Buf>(
     let answer = Arc::clone(&app.cases.answer);
     let limit = Duration::from_millis(app.settings.request_timeout_ms);
     let deadline = Deadline::after(&*app.clock, limit);
-    let body = blocking(&app.queries, move |queued| {
+    let answered = blocking(&app.queries, move |queued| {
         let answer = answer(&query, deadline)?;
-        reply::answer(&answer, queued).map_err(|error| Problem::internal(error.to_string()))
+        let body = reply::answer(&answer, queued);
+        let body = body.map_err(|error| Problem::internal(error.to_string()))?;
+        Ok((body, answer.fallback))
     });
-    Ok(reply::json_bytes(StatusCode::OK, body.await?))
+    let (body, fallback) = answered.await?;
+    let response = reply::json_bytes(StatusCode::OK, body);
+    Ok(match fallback {
+        // The chat model owed a generated answer.
+        Some(why) => reply::lacking(response, "openai_error", why),
+        None => response,
+    })
 }

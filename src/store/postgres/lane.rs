@@ -8,6 +8,7 @@ use super::session::Session;
 use super::together::Found;
 use super::waited::Waited;
 use crate::clock::Clock;
+use crate::telemetry::metrics::PoolMetrics;
 use r2d2::{ManageConnection, Pool, PooledConnection};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -85,6 +86,7 @@ pub(super) struct Lane {
     clock: Arc<dyn Clock>,
     pub(super) waited: Waited,
     pub(super) timeouts: AtomicU64,
+    metrics: PoolMetrics,
     queue: Queue,
 }
 
@@ -94,6 +96,7 @@ impl Lane {
         connector: Connector,
         pool_size: u32,
         clock: &Arc<dyn Clock>,
+        metrics: PoolMetrics,
     ) -> Self {
         let connector = Arc::new(connector);
         let breaker = Arc::new(Breaker::of(format!("{} ({name})", connector.place())));
@@ -129,6 +132,7 @@ impl Lane {
             clock: Arc::clone(clock),
             waited: Waited::default(),
             timeouts: AtomicU64::new(0),
+            metrics,
             queue: Queue::new(usize::try_from(pool_size).unwrap_or(usize::MAX)),
         }
     }
@@ -198,7 +202,7 @@ impl Lane {
             Some(link) => Ok(link),
             None => self.wait(left()),
         };
-        self.waited.record(self.since(began));
+        self.record_wait(began);
         Ok(CheckedOut {
             link: link?,
             turn,
@@ -206,9 +210,15 @@ impl Lane {
         })
     }
 
+    fn record_wait(&self, began: Instant) {
+        let waited = self.since(began);
+        self.waited.record(waited);
+        self.metrics.waited(waited);
+    }
+
     /// Why there was no place in time.
     fn refused(&self, began: Instant) -> Refusal {
-        self.waited.record(self.since(began));
+        self.record_wait(began);
         self.refusal()
     }
 
@@ -234,6 +244,7 @@ impl Lane {
             return Refusal::Down(problem);
         }
         self.timeouts.fetch_add(1, Ordering::Relaxed);
+        self.metrics.timed_out();
         self.breaker.suspect();
         match self.breaker.last_failure() {
             Some(problem) => Refusal::Down(problem),

@@ -29,6 +29,7 @@ use super::together::Found;
 use super::waited::WaitHistogram;
 use crate::clock::Clock;
 use crate::store::StoreError;
+use crate::telemetry::metrics::PoolMetrics;
 use postgres::Client;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -79,15 +80,22 @@ pub(super) struct Pools {
 
 impl Pools {
     /// Pools for `dsn`. Returns at once; connections are made on threads of the pools.
-    pub(super) fn new(dsn: Dsn, settings: PoolSettings, clock: &Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        dsn: Dsn,
+        settings: PoolSettings,
+        clock: &Arc<dyn Clock>,
+        metrics: &PoolMetrics,
+    ) -> Self {
         let location = dsn.to_string();
         let reads = Turns::new(reads_at_once(&dsn, settings));
         let dsn = Arc::new(dsn);
         let timeout = Some(settings.statement_timeout).filter(|timeout| !timeout.is_zero());
         let connector =
             |target, timeout| Connector::new(Arc::clone(&dsn), target, timeout, Arc::clone(clock));
-        let lane =
-            |name, target| Lane::new(name, connector(target, timeout), settings.pool_size, clock);
+        let lane = |name, target| {
+            let connector = connector(target, timeout);
+            Lane::new(name, connector, settings.pool_size, clock, metrics.clone())
+        };
         let (write, read) = targets(&dsn);
         Self {
             write: Some(lane("write", write)),

@@ -1,6 +1,7 @@
 //! What the store is told.
 
 use crate::secret::Secret;
+use crate::telemetry::metrics::PoolMetrics;
 use std::time::Duration;
 
 /// How the index holds vectors; the table always holds them in full.
@@ -65,4 +66,6 @@ pub struct PostgresSettings {
     pub quantization: Quantization,
     /// The schemas that are searched, where it is not for the DSN to say.
     pub search_path: Option<String>,
+    /// Where waits for connections are counted.
+    pub metrics: PoolMetrics,
 }

@@ -68,7 +68,7 @@ impl Shared {
             statement_timeout: settings.statement_timeout,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let pools = Pools::new(dsn, limits, &clock);
+        let pools = Pools::new(dsn, limits, &clock, &settings.metrics);
         let state = State {
             model: None,
             active: Active {

@@ -17,6 +17,7 @@ fn settings(dsn: Secret) -> PostgresSettings {
         ef_search: 40,
         quantization: Quantization::None,
         search_path: None,
+        metrics: crate::telemetry::metrics::PoolMetrics::default(),
     }
 }
 

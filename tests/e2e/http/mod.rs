@@ -5,6 +5,7 @@
 mod client;
 mod fakes;
 mod limits;
+mod metrics;
 mod openapi;
 mod protocol;
 mod routes;

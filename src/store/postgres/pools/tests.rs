@@ -19,7 +19,8 @@ const SETTINGS: PoolSettings = PoolSettings {
 
 fn pools(dsn: &Secret, settings: PoolSettings) -> Pools {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Pools::new(Dsn::parse(dsn).unwrap(), settings, &clock)
+    let metrics = PoolMetrics::default();
+    Pools::new(Dsn::parse(dsn).unwrap(), settings, &clock, &metrics)
 }
 
 fn now() -> Instant {
