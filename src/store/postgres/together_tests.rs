@@ -27,6 +27,7 @@ fn settings(server: &Server) -> PostgresSettings {
         ef_search: 40,
         quantization: Quantization::None,
         search_path: None,
+        metrics: crate::telemetry::metrics::PoolMetrics::default(),
     }
 }
 
