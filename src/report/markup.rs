@@ -57,9 +57,9 @@ impl Table<'_> {
         } else {
             ""
         };
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table{words}>\n",
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table{words}>",
             escape(self.label)
         );
         if !self.caption.is_empty() {
