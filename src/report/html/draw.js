@@ -22,6 +22,14 @@ const color = i => theme.lines[i % theme.lines.length];
 const dash = i => DASHES[(i + Math.floor(i / theme.lines.length)) % DASHES.length];
 const scaled = lengths => lengths.map(length => length * devicePixelRatio);
 
+// A logarithmic axis with some air at its ends; of equal values half a decade.
+function ratios(min, max) {
+  min = Math.max(min, 1e-3);
+  max = Math.max(max, min);
+  const air = Math.max((max / min) ** 0.06, max / min < 2 ? 1.8 : 1.15);
+  return [min / air, max * air];
+}
+
 function span(plot) {
   const limits = plot.limits.map(limit => limit.value);
   return (u, min, max) => {
@@ -30,11 +38,17 @@ function span(plot) {
     min = Math.min(min, ...limits);
     max = Math.max(max, ...limits);
     if (plot.axis == "zero") return [0, max > 0 ? max * 1.08 : 1];
-    return uPlot.rangeLog(Math.max(min, 1e-3), Math.max(max, 2e-3), 10, false);
+    return ratios(min, max);
   };
 }
 
-function axes(unit) {
+// Of a logarithmic axis 1, 2 and 5 of each decade have a name, and no odd end of the axis.
+function isRound(v) {
+  const lead = v / 10 ** Math.floor(Math.log10(v) + 1e-9);
+  return [1, 2, 5].some(round => Math.abs(lead - round) < 1e-6);
+}
+
+function axes(unit, axis) {
   const common = {
     stroke: () => theme.ink, font: "12px system-ui, sans-serif",
     grid: {stroke: () => theme.rule, width: 1}, ticks: {stroke: () => theme.rule, size: 5},
@@ -43,7 +57,8 @@ function axes(unit) {
     splits.map(s => s == null ? "" : step >= 3600 ? `${s / 3600} h` : step < 1 ? `${digits(s, 6)} s` : clock(s));
   return [
     {...common, incrs: INCREMENTS, values: time, space: 76, size: 30},
-    {...common, size: LEFT, values: (u, splits) => splits.map(v => v == null ? "" : show(unit, v))},
+    {...common, size: LEFT, values: (u, splits) => splits.map(
+      v => v == null || axis == "log" && !isRound(v) ? "" : show(unit, v))},
   ];
 }
 
@@ -145,7 +160,7 @@ function options(run, plot, flags, hooks) {
       x: {time: false, range: (u, min, max) => [min, max]},
       y: {distr: plot.axis == "log" ? 3 : 1, range: span(plot)},
     },
-    axes: axes(plot.unit),
+    axes: axes(plot.unit, plot.axis),
     cursor: {
       y: false, drag: {x: true, y: false, dist: 5},
       sync: {key: "page", setSeries: false, scales: ["x", null], filters: {pub: type => /move|leave/.test(type)}},

@@ -19,7 +19,7 @@ pub(super) fn percentiles(page: &mut String, report: &Report) {
         caption: "Response: from due, every due request. Ok: from due, those that ended ok. Service: \
                   from send. Lag: from due to send. Response far above service means waiting before \
                   sending.",
-        head: &["", "response", "ok", "service", "lag"],
+        head: &["percentile", "response", "ok", "service", "lag"],
         last_is_words: false,
     };
     let columns = Series::ALL.map(|series| {
@@ -55,7 +55,7 @@ pub(super) fn scenario(page: &mut String, run: &RecordedRun) {
     let table = Table {
         label: "Scenario and host",
         caption: "",
-        head: &["", "value"],
+        head: &["what", "value"],
         last_is_words: true,
     };
     let said = |(name, value): Row| Some(vec![name.to_owned(), value.filter(|v| !v.is_empty())?]);

@@ -66,9 +66,9 @@ function heatMap(run, heat, limits) {
     cursor: u => made.read && made.read(u),
     more: {drawAxes: [paint]},
   });
-  made.options.scales.y.range = (u) => uPlot.rangeLog(
+  made.options.scales.y.range = () => ratios(
     Math.min(ms(lowest), ...limits.map(l => l.value)),
-    Math.max(ms(highest + 1), ...limits.map(l => l.value)), 10, false);
+    Math.max(ms(highest + 1), ...limits.map(l => l.value)));
   made.options.series.push({label: "requests", points: {show: false}, paths: () => null});
   made.options.cursor.points = {show: false};
   made.data = [columns.map((_, i) => (i + 0.5) * heat.column_s), columns.map(() => null)];

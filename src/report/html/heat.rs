@@ -55,12 +55,12 @@ pub(super) fn read(run: &RecordedRun) -> Result<Option<Heat>, RunFolderError> {
     let length_s = last.start_s + last.length_s;
     let window_s = run.run.scenario.window_s.max(1e-3);
     // Columns of whole windows, so that none gets two where its neighbour gets one.
-    let windows = whole((length_s / window_s).ceil())
+    let share = whole((length_s / window_s).ceil())
         .div_ceil(MAX_COLUMNS)
         .max(1);
-    let column_s = window_s * f64::from(u32::try_from(windows).unwrap_or(u32::MAX));
+    let column_s = window_s * f64::from(u32::try_from(share).unwrap_or(u32::MAX));
     let count = whole((length_s / column_s).ceil()).clamp(1, MAX_COLUMNS);
-    let mut columns = vec![Column::default(); count];
+    let mut cells = vec![Column::default(); count];
     each_histogram_of(
         &run.folder,
         run.windows.len(),
@@ -68,7 +68,7 @@ pub(super) fn read(run: &RecordedRun) -> Result<Option<Heat>, RunFolderError> {
         &mut |place, _, histogram| {
             let window = &run.windows[place];
             let middle_s = window.start_s + window.length_s / 2.0;
-            let column = &mut columns[whole(middle_s / column_s).min(count - 1)];
+            let column = &mut cells[whole(middle_s / column_s).min(count - 1)];
             column.counts.resize(ROWS, 0);
             for step in histogram.iter_recorded() {
                 column.counts[row(step.value_iterated_to())] += step.count_at_value();
@@ -78,7 +78,7 @@ pub(super) fn read(run: &RecordedRun) -> Result<Option<Heat>, RunFolderError> {
     Ok(Some(Heat {
         column_s,
         per_decade: PER_DECADE,
-        columns,
+        columns: cells,
     }))
 }
 

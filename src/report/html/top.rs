@@ -230,6 +230,9 @@ fn drift(page: &mut String, records: &[DriftRecord]) {
             || "-".to_owned(),
             |level| figure.map_or_else(|| level.to_string(), |figure| figure.show(level)),
         );
+        // The reason begins with the figures, which have columns of their own here.
+        let why = record.reason.split_once("), ");
+        let why = why.map_or(record.reason.as_str(), |(_, why)| why);
         let sign = match record.status.as_str() {
             "pass" => "✓ ",
             "fail" => "✗ ",
@@ -245,7 +248,7 @@ fn drift(page: &mut String, records: &[DriftRecord]) {
             ),
             change(record.budget_per_h),
             level,
-            format!("{sign}{}: {}", record.status, record.reason),
+            format!("{sign}{}: {why}", record.status),
         ]
     };
     if records.iter().any(|record| fitted(&record)) {

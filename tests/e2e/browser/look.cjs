@@ -1,6 +1,7 @@
 // Opens a report in chromium as a person does, without a network, and prints what it finds as JSON.
 //   NODE_PATH=$(scripts/browser) node tests/e2e/browser/look.cjs REPORT.html [PICTURES_FOLDER]
-// With a folder it also leaves pictures there: light, dark, grey, narrow, and a PDF as printed.
+// With a folder it also leaves pictures there: light (whole and in parts), dark, grey, narrow, and a PDF as
+// printed.
 "use strict";
 const fs = require("fs");
 const path = require("path");
@@ -58,6 +59,14 @@ const spoken = (page, before) => page.waitForFunction(
   before => { const text = document.getElementById("live").textContent; return text != before && text; },
   before).then(handle => handle.jsonValue());
 
+async function parts(page, name) {
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  for (let y = 0, part = 1; y < height; y += 1500, part++) {
+    const clip = {x: 0, y, width: 1200, height: Math.min(1500, height - y)};
+    await page.screenshot({path: path.join(pictures, `${name}-${part}.png`), fullPage: true, clip});
+  }
+}
+
 // Moves by keys from the first plot, and sees what is said and what the other plots show.
 async function keys(page) {
   const frame = page.locator(".frame").first();
@@ -109,8 +118,9 @@ async function main() {
       found.dragged = await drag(page);
     }
     if (pictures) {
+      fs.copyFileSync(file, path.join(pictures, "report.html"));
       await page.mouse.move(0, 0);
-      await page.screenshot({path: path.join(pictures, "top.png")});
+      await parts(page, "light");
       await page.screenshot({path: path.join(pictures, "light.png"), fullPage: true});
       await page.pdf({path: path.join(pictures, "print.pdf"), format: "A4", printBackground: false});
       await page.addStyleTag({content: "html{filter:grayscale(1)}"});
