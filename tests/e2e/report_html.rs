@@ -179,8 +179,9 @@ fn several_runs_have_their_plots_one_after_the_other_and_a_comparison_on_top() {
     assert!(compared < markup.find("id=\"plots\"").unwrap());
     assert!(markup.contains("id=\"plot-1-response\"") && markup.contains("href=\"two/evidence/"));
     let mut ids: Vec<&str> = markup.split(" id=\"").skip(1).collect();
-    ids.iter_mut()
-        .for_each(|id| *id = id.split('"').next().unwrap());
+    for id in &mut ids {
+        *id = id.split('"').next().unwrap();
+    }
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
