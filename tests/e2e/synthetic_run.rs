@@ -233,8 +233,8 @@ impl Synthetic {
             let normal = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
             let slow = if random.unit() < 0.002 { 12.0 } else { 1.0 };
             let factor = if is_in_trouble { 90.0 } else { slow };
-            let age_ms = 5.0 * (0.25 * normal).exp() * factor;
-            let age_ns = Duration::from_secs_f64(age_ms / 1e3).as_nanos();
+            let took_ms = 5.0 * (0.25 * normal).exp() * factor;
+            let age_ns = Duration::from_secs_f64(took_ms / 1e3).as_nanos();
             let age_ns = u64::try_from(age_ns).unwrap();
             let lag_ns = 30_000 + random.next() % 200_000;
             tally.due();
