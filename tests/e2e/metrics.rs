@@ -117,11 +117,13 @@ fn counters_go_on_when_a_reload_replaces_what_counts() {
     let daemon = Daemon::start(home.command(&["serve", "--config", "alfred.toml"]));
     let reload = || home.alfred(&["reload", "--socket", "store/alfred.sock"]);
     let ask = || daemon.ask(&json!({"query": "anything"}));
-    (ask(), ask());
+    ask();
+    ask();
     // Another cache before the same model, which has to embed the question once more.
     config("max_in_flight = 7\n[embedding]\ncache_entries = 100\n");
     reload().expect(0);
-    (ask(), ask());
+    ask();
+    ask();
     let series = [
         (r#"retrieval_requests_total{status="200"}"#, 4.0),
         (r#"embedding_cache_hits_total{tier="memory"}"#, 2.0),

@@ -48,7 +48,7 @@ impl Reading {
 
 /// Values that are read together.
 pub(super) struct Readings {
-    readings: Vec<Reading>,
+    names: Vec<Reading>,
     descs: Vec<Desc>,
     read: fn() -> Vec<Option<f64>>,
 }
@@ -66,7 +66,7 @@ impl Readings {
         };
         Self {
             descs: readings.iter().map(desc).collect(),
-            readings: readings.to_vec(),
+            names: readings.to_vec(),
             read,
         }
     }
@@ -79,7 +79,7 @@ impl Collector for Readings {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let values = (self.read)();
-        self.readings
+        self.names
             .iter()
             .zip(values)
             .filter_map(|(reading, value)| value.map(|value| reading.family(value)))

@@ -145,16 +145,20 @@ fn buckets_end_where_the_contract_says() {
         let bound = |line: &str| Some(line.split_once("le=\"")?.1.split_once('"')?.0.to_owned());
         buckets.filter_map(bound).collect()
     };
-    let in_ms = "1 2 5 10 20 50 100 150 200 250 300 400 500 750 1000 2500 5000 +Inf";
-    assert_eq!(bounds("retrieval_latency_ms_bucket").join(" "), in_ms);
-    let in_s = "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.15 0.2 0.25 0.3 0.4 0.5 0.75 1 2.5 5 +Inf";
+    let milliseconds = "1 2 5 10 20 50 100 150 200 250 300 400 500 750 1000 2500 5000 +Inf";
+    assert_eq!(
+        bounds("retrieval_latency_ms_bucket").join(" "),
+        milliseconds
+    );
+    let seconds =
+        "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.15 0.2 0.25 0.3 0.4 0.5 0.75 1 2.5 5 +Inf";
     for name in [
         "db_pool_wait_seconds_bucket",
         "http_server_request_duration_seconds_bucket",
         "embedding_latency_seconds_bucket{provider=\"local\"",
         "embedding_repo_latency_seconds_bucket{op=\"search\"",
     ] {
-        assert_eq!(bounds(name).join(" "), in_s, "{name}");
+        assert_eq!(bounds(name).join(" "), seconds, "{name}");
     }
 }
 
