@@ -72,7 +72,7 @@ pub fn find(
             runs_dir.join(format!("{start}-{}-capacity-{id}", plan.scenario.name))
         }
     };
-    let mut prober = Prober::new(&plan.scenario, format!("probe-{id}"), clock)?;
+    let mut prober = Prober::new(&plan.scenario, &format!("probe-{id}"), clock)?;
     make_folder(&folder)?;
     let mut hunt = Hunt {
         plan,
