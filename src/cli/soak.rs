@@ -11,6 +11,7 @@ use crate::report::{Format, Report, live};
 use crate::soak::causes;
 use crate::soak::queries::QueriesError;
 use crate::soak::record::{Verdict, VerdictRecord};
+use crate::soak::recorder::settings::RecorderSettings;
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ArrivalKind, ScenarioError, Settings};
 use crate::soak::stage::Stage;
@@ -112,6 +113,9 @@ pub struct SoakArgs {
     /// Where the target's metrics are [default with --unit or --pid: /metrics of the target]
     #[arg(long, value_name = "URL")]
     pub metrics: Option<Target>,
+    /// Take no evidence when something goes wrong: no profile, status, journal [default: RUN_DIR/evidence]
+    #[arg(long)]
+    pub no_recorder: bool,
     /// Go on with this run, which was cut off, to its planned end
     #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["out", "resume_unfinished", "resume_all"])]
     pub resume: Option<PathBuf>,
@@ -155,6 +159,7 @@ impl SoakArgs {
             unit: self.unit.clone(),
             pid: self.pid,
             metrics: self.metrics.clone(),
+            recorder: self.no_recorder.then(RecorderSettings::disabled),
             ..self.request.settings()
         }
     }

@@ -33,6 +33,7 @@ mod soak_bench;
 mod soak_beside;
 mod soak_capacity;
 mod soak_law;
+mod soak_recorder;
 mod soak_requests;
 mod soak_resume;
 mod soak_runs;

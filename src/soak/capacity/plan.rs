@@ -220,14 +220,14 @@ mod tests {
     fn defaults_are_filled_in() {
         let plan = Plan::resolve(settings(&[]), &Asked::default()).unwrap();
         assert_eq!((plan.bounds.from, plan.bounds.up_to), (10.0, 100_000.0));
-        assert_eq!(plan.scenario.duration, Duration::from_secs(10));
+        assert_eq!(plan.scenario.load.duration, Duration::from_secs(10));
         assert_eq!(plan.scenario.window, Duration::from_secs(1));
-        assert_eq!(plan.scenario.warmup, Duration::from_secs(2));
+        assert_eq!(plan.scenario.load.warmup, Duration::from_secs(2));
         let (steps, longest) = plan.most();
         assert_eq!(steps, 41);
         assert_eq!(longest, Duration::from_secs(35 * 17 + 6 * 37 + 120));
         let run = plan.run_at(113.1, plan.confirm).unwrap();
-        assert_eq!(run.rate.to_string(), "113.1");
+        assert_eq!(run.load.rate.unwrap().to_string(), "113.1");
         assert_eq!(run.window, Duration::from_secs(1));
     }
 
