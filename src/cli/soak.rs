@@ -113,7 +113,7 @@ pub struct SoakArgs {
     /// Where the target's metrics are [default with --unit or --pid: /metrics of the target]
     #[arg(long, value_name = "URL")]
     pub metrics: Option<Target>,
-    /// Take no evidence when something goes wrong: no profile, status, journal [default: RUN_DIR/evidence]
+    /// Take no evidence when something goes wrong: no profile, threads, journal in RUN_DIR/evidence
     #[arg(long)]
     pub no_recorder: bool,
     /// Go on with this run, which was cut off, to its planned end

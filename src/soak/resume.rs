@@ -156,14 +156,14 @@ pub fn settings_of(
             .transpose()
             .map_err(|error| wrong(format!("{error}")))?,
         metrics_series: Some(sample.metrics_series.clone()),
-        recorder: Some(
-            scenario
-                .recorder
-                .as_ref()
-                .map_or_else(RecorderSettings::disabled, RecorderRecord::settings),
-        ),
+        recorder: Some(recorder(scenario)),
         file: run.scenario_file.as_ref().map(PathBuf::from),
     })
+}
+
+fn recorder(scenario: &ScenarioRecord) -> RecorderSettings {
+    let recorded = scenario.recorder.as_ref();
+    recorded.map_or_else(RecorderSettings::disabled, RecorderRecord::settings)
 }
 
 fn parsed<T: FromStr>(texts: &[String]) -> Result<Vec<T>, T::Err> {

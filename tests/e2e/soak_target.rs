@@ -184,12 +184,15 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    state.connections.fetch_add(1, Ordering::Relaxed);
+    let mut is_counted = false;
     while let Some((path, body)) = read_request(&mut stream, &mut buffer).await? {
         let arrived = now();
         if state.is_aside(&path) {
             answer_aside(&mut stream, &state, &path).await?;
             continue;
+        }
+        if !std::mem::replace(&mut is_counted, true) {
+            state.connections.fetch_add(1, Ordering::Relaxed);
         }
         let first = *state.first.lock().unwrap().get_or_insert(arrived);
         let number = {

@@ -86,7 +86,9 @@ impl Asker {
         };
         let line = status_line(&response.body);
         let mut piece = Piece::file("status.json", STATUS, response.body.to_vec(), max_bytes);
-        line.iter().for_each(|line| piece.say(line));
+        if let Some(line) = line {
+            piece.say(&line);
+        }
         piece
     }
 
@@ -151,12 +153,13 @@ impl Asker {
         }
         match self.get(target, patience, max_bytes) {
             Ok(response) => {
-                let is_packed = response.body.starts_with(&[0x1f, 0x8b]);
-                let name = format!("{name}.pb{}", if is_packed { ".gz" } else { "" });
-                let mut piece = Piece::file(&name, what, response.body.to_vec(), max_bytes);
-                if response.body.is_empty() {
-                    piece = Piece::missing(what, "the answer is empty");
+                // Whoever writes profiles packs them; a server that answers anything with 200 does not.
+                if !response.body.starts_with(&[0x1f, 0x8b]) {
+                    let why = format!("{target}: the answer is no profile (not gzip)");
+                    return (Piece::missing(what, &why), true);
                 }
+                let name = format!("{name}.pb.gz");
+                let piece = Piece::file(&name, what, response.body.to_vec(), max_bytes);
                 (piece, true)
             }
             Err(failed) => {

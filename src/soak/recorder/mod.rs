@@ -31,6 +31,7 @@ use super::evidence;
 use super::ledger::ClosedWindow;
 use super::record::WindowRecord;
 use super::scenario::Scenario;
+use super::units::{nanoseconds, signed};
 use super::view::Whole;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -59,12 +60,14 @@ pub(super) struct Recorder(Option<Running>);
 struct Running {
     watchman: Watchman,
     orders: SyncSender<(Order, SystemTime)>,
-    taken: Receiver<std::io::Result<Kept>>,
+    results: Receiver<std::io::Result<Kept>>,
     /// Of the taking that goes on.
     order: Option<Order>,
     /// Events that are to be told.
     events: Vec<Event>,
     patience: Duration,
+    /// When nothing is sent any more, from the end of the warm-up.
+    planned_ns: i64,
     is_closed: bool,
 }
 
@@ -79,7 +82,7 @@ impl Recorder {
         let taker = Taker::new(scenario, recording, run_folder);
         // One taking at a time: neither channel ever holds more.
         let (orders, asked) = sync_channel::<(Order, SystemTime)>(1);
-        let (done, taken) = sync_channel(1);
+        let (done, results) = sync_channel(1);
         let spawned = std::thread::Builder::new()
             .name("soak-recorder".to_owned())
             .spawn(move || {
@@ -98,17 +101,19 @@ impl Recorder {
         Self(Some(Running {
             watchman: Watchman::new(scenario, recording, windows, &before),
             orders,
-            taken,
+            results,
             order: None,
             events: problem.into_iter().collect(),
             patience: Duration::from_secs(recording.profile_s) + PATIENCE,
+            planned_ns: signed(nanoseconds(scenario.load.duration)),
             is_closed: false,
         }))
     }
 
-    /// A window closed.
+    /// A window closed. One that closes when nothing is sent any more has nothing left to look at.
     pub(super) fn window(&mut self, window: &ClosedWindow, record: &WindowRecord, now: Now) {
-        let Some(running) = self.running(now) else {
+        let in_load = |running: &&mut Running| now.at_ns < running.planned_ns;
+        let Some(running) = self.running(now).filter(in_load) else {
             return;
         };
         let view = Whole {
@@ -153,7 +158,7 @@ impl Recorder {
         let Some(running) = &mut self.0 else {
             return Vec::new();
         };
-        while let Ok(result) = running.taken.try_recv() {
+        while let Ok(result) = running.results.try_recv() {
             running.ended(result);
         }
         std::mem::take(&mut running.events)
@@ -165,7 +170,7 @@ impl Recorder {
             return Vec::new();
         };
         if running.watchman.is_busy()
-            && let Ok(result) = running.taken.recv_timeout(running.patience)
+            && let Ok(result) = running.results.recv_timeout(running.patience)
         {
             running.ended(result);
         }

@@ -35,9 +35,9 @@ impl Shift {
         let mut before: Vec<f64> = self.0.iter().take(BEFORE).copied().collect();
         let mut recent: Vec<f64> = self.0.iter().skip(BEFORE).copied().collect();
         let (level, now) = (median(&mut before)?, median(&mut recent)?);
-        before
-            .iter_mut()
-            .for_each(|value| *value = (*value - level).abs());
+        for value in &mut before {
+            *value = (*value - level).abs();
+        }
         let sigma = median(&mut before)? * NORMAL;
         let least = (level * SHARE).max(sigma * SIGMAS).max(LEAST);
         if now - level <= least {

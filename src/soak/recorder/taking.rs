@@ -26,7 +26,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The journal is read from so long before the moment.
-const JOURNAL_BEFORE: Duration = Duration::from_secs(60);
+const JOURNAL_BEFORE: Duration = Duration::from_mins(1);
 /// A taking that took longer than this reads it once more at its end: what the unit says of a stall it
 /// often says after it.
 const JOURNAL_AGAIN_NS: u64 = 1_000_000_000;

@@ -181,7 +181,7 @@ impl Triggers {
     }
 
     /// Something happened beside.
-    pub(super) fn event(&self, event: &Event) -> Option<Trigger> {
+    pub(super) fn event(event: &Event) -> Option<Trigger> {
         match event {
             Event::UnitRestarted { .. } | Event::ProcessGone { .. } => {
                 Some(Trigger::now(Reason::Restart, event.to_string()))
@@ -402,13 +402,12 @@ mod tests {
 
     #[test]
     fn a_restart_is_an_event_of_the_sampler() {
-        let triggers = Triggers::new(&scenario(""), None);
-        let gone = triggers.event(&Event::ProcessGone { pid: 7 }).unwrap();
+        let gone = Triggers::event(&Event::ProcessGone { pid: 7 }).unwrap();
         assert_eq!(
             (gone.reason, gone.text.as_str()),
             (Reason::Restart, "the process 7 ended")
         );
-        assert_eq!(triggers.event(&Event::ClockStep { ms: 7 }), None);
+        assert_eq!(Triggers::event(&Event::ClockStep { ms: 7 }), None);
         assert_eq!(Reason::named("memory"), Some(Reason::Memory));
         assert_eq!(Reason::named("../x"), None);
     }

@@ -74,7 +74,7 @@ impl Watchman {
 
     /// Something happened beside.
     pub(super) fn event(&mut self, event: &Event, now_ns: i64) -> Option<Order> {
-        let seen = self.triggers.event(event);
+        let seen = Triggers::event(event);
         self.follow(seen, now_ns)
     }
 
