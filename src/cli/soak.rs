@@ -14,6 +14,7 @@ use crate::report::{Format, Report};
 use crate::soak::causes;
 use crate::soak::queries::QueriesError;
 use crate::soak::record::{RunRecord, Verdict, VerdictRecord};
+use crate::soak::recorder::settings::RecorderSettings;
 use crate::soak::run_folder::{self, RunFolderError};
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ArrivalKind, ScenarioError, Settings};
@@ -116,6 +117,9 @@ pub struct SoakArgs {
     /// Where the target's metrics are [default with --unit or --pid: /metrics of the target]
     #[arg(long, value_name = "URL")]
     pub metrics: Option<Target>,
+    /// Take no evidence when something goes wrong: no profile, threads, journal in RUN_DIR/evidence
+    #[arg(long)]
+    pub no_recorder: bool,
     /// Go on with this run, which was cut off, to its planned end
     #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["out", "resume_unfinished", "resume_all"])]
     pub resume: Option<PathBuf>,
@@ -159,6 +163,7 @@ impl SoakArgs {
             unit: self.unit.clone(),
             pid: self.pid,
             metrics: self.metrics.clone(),
+            recorder: self.no_recorder.then(RecorderSettings::disabled),
             ..self.request.settings()
         }
     }

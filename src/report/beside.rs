@@ -1,6 +1,8 @@
 //! What is shown of what was sampled beside the windows, and of what happened: a few lines of the
 //! text report, and columns of the CSV.
 
+use crate::soak::event::{Event, EventRecord};
+use crate::soak::evidence::{self, Taken};
 use crate::soak::record::WindowRecord;
 use crate::soak::run_folder::RecordedRun;
 use crate::soak::units::{float, show_count};
@@ -8,6 +10,9 @@ use std::fmt::Write as _;
 
 /// Events that the text report shows of a run; `events.jsonl` has them all.
 const EVENTS_SHOWN: usize = 8;
+/// Evidence that it shows, and lines of the summary of each; the folders have it all.
+const EVIDENCE_SHOWN: usize = 8;
+const SUMMARY_SHOWN: usize = 6;
 
 /// A figure of a window as text; empty when it was not sampled.
 type Column = (&'static str, fn(&WindowRecord) -> Option<String>);
@@ -100,13 +105,15 @@ pub(super) fn unit_line(run: &RecordedRun) -> Option<String> {
 
 /// What happened to a run, a line each.
 pub(super) fn event_lines(run: &RecordedRun) -> Vec<String> {
-    let mut lines: Vec<String> = run
-        .events
+    // Evidence has lines of its own.
+    let is_shown = |record: &&EventRecord| !matches!(record.event, Event::EvidenceTaken { .. });
+    let events: Vec<&EventRecord> = run.events.iter().filter(is_shown).collect();
+    let mut lines: Vec<String> = events
         .iter()
         .take(EVENTS_SHOWN)
         .map(|record| format!("{:.0} s: {}", record.at_s, record.event))
         .collect();
-    let more = run.events.len().saturating_sub(EVENTS_SHOWN);
+    let more = events.len().saturating_sub(EVENTS_SHOWN);
     if more > 0 {
         lines.push(format!(
             "and {} more in events.jsonl",
@@ -114,6 +121,38 @@ pub(super) fn event_lines(run: &RecordedRun) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The evidence of a run: what was seen, where it lies, what it cost, and below it what stands out.
+pub(super) fn evidence_lines(run: &RecordedRun) -> Vec<Vec<String>> {
+    let all = evidence::whole(&run.folder);
+    let mut shown: Vec<Vec<String>> = all.iter().take(EVIDENCE_SHOWN).map(evidence_line).collect();
+    let more = all.len().saturating_sub(EVIDENCE_SHOWN);
+    if more > 0 {
+        let more = show_count(more as u64);
+        shown.push(vec![format!("and {more} more in {}", evidence::FOLDER)]);
+    }
+    shown
+}
+
+fn evidence_line(one: &Taken) -> Vec<String> {
+    let record = &one.record;
+    let head = format!(
+        "{:.0} s: {}: {}/{} ({:.1} KB in {:.1} s, {:.2} CPU s)",
+        record.at_s.unwrap_or(0.0),
+        record.trigger,
+        evidence::FOLDER,
+        one.name,
+        float(record.bytes.unwrap_or(0)) / 1e3,
+        float(record.took_ms.unwrap_or(0)) / 1e3,
+        record.cpu_s.unwrap_or(0.0)
+    );
+    let summary = record.summary.iter().take(SUMMARY_SHOWN).cloned();
+    std::iter::once(head)
+        .chain(summary)
+        // Whoever wrote the files is not who reads them on a terminal.
+        .map(|line| line.replace(char::is_control, "·"))
+        .collect()
 }
 
 fn mib(bytes: u64) -> String {

@@ -19,6 +19,8 @@ const WIDTH: usize = 100;
 const CAUSES_SHOWN: usize = 5;
 /// Between two lines of one fact.
 const CONTINUED: &str = "\n           ";
+/// Before a line that belongs to the one above.
+const BELOW: &str = "\n             ";
 
 /// Colours, or none.
 #[derive(Clone, Debug)]
@@ -191,6 +193,11 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
         }
         for line in beside::event_lines(run) {
             fact("event", wrapped(&line, WIDTH - 11).join(CONTINUED));
+        }
+        for lines in beside::evidence_lines(run) {
+            let wrap = |line: &String| wrapped(line, WIDTH - 13).join(BELOW);
+            let lines: Vec<String> = lines.iter().map(wrap).collect();
+            fact("evidence", lines.join(BELOW));
         }
     }
     for drift in &verdict.drift {

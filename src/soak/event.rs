@@ -5,6 +5,7 @@
 use super::units::show_count;
 use crate::clock::Clock;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -94,6 +95,25 @@ pub enum Event {
         /// What, and why.
         problem: String,
     },
+    /// The flight recorder took evidence.
+    EvidenceTaken {
+        /// The folder in `evidence/`, `<window>-<reason>`.
+        folder: String,
+        /// `threshold`, `stall`, `step`, `restart` or `memory`.
+        reason: String,
+    },
+    /// Evidence was taken and could not be written; the run goes on.
+    EvidenceDropped {
+        /// The folder that it was for.
+        folder: String,
+        /// What the system said.
+        problem: String,
+    },
+    /// More was seen than evidence was taken of, by the limits of the recorder: told at the end of a run.
+    EvidenceLeftOut {
+        /// How often, by reason.
+        counts: BTreeMap<String, u64>,
+    },
     /// Written by a later version.
     #[serde(other)]
     Unknown,
@@ -149,6 +169,23 @@ impl fmt::Display for Event {
             ),
             Self::ProcessGone { pid } => write!(formatter, "the process {pid} ended"),
             Self::SamplerTrouble { problem } => write!(formatter, "not sampled: {problem}"),
+            Self::EvidenceTaken { folder, .. } => {
+                write!(formatter, "evidence is in evidence/{folder}")
+            }
+            Self::EvidenceDropped { folder, problem } => {
+                write!(formatter, "evidence {folder} is lost: {problem}")
+            }
+            Self::EvidenceLeftOut { counts } => {
+                let counts: Vec<String> = counts
+                    .iter()
+                    .map(|(reason, count)| format!("{reason} {}", show_count(*count)))
+                    .collect();
+                write!(
+                    formatter,
+                    "seen, and no evidence taken (one at a time, and not too often): {}",
+                    counts.join(", ")
+                )
+            }
             Self::Unknown => formatter.write_str("an event that a later version wrote"),
         }
     }

@@ -126,9 +126,9 @@ pub fn read(run_folder: &Path) -> Result<Vec<Taken>, RunFolderError> {
     for entry in entries {
         let entry = entry.map_err(failed)?;
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if let Some(name) = entry.file_name().to_str().filter(|_| is_folder) {
-            names.push(name.to_owned());
-        }
+        let name = entry.file_name().into_string().ok();
+        // One that begins with a dot is being written, or was when its process died.
+        names.extend(name.filter(|name| is_folder && !name.starts_with('.')));
     }
     names.sort();
     let mut taken: Vec<Taken> = names
@@ -143,6 +143,15 @@ pub fn read(run_folder: &Path) -> Result<Vec<Taken>, RunFolderError> {
             .then(a.1.unwrap_or(0.0).total_cmp(&b.1.unwrap_or(0.0)))
     });
     Ok(taken)
+}
+
+/// What was taken whole in a run; nothing where that cannot be read, since evidence is no part of a
+/// verdict.
+#[must_use]
+pub fn whole(run_folder: &Path) -> Vec<Taken> {
+    let mut taken = read(run_folder).unwrap_or_default();
+    taken.retain(|one| one.problem.is_none());
+    taken
 }
 
 fn read_one(folder: &Path, name: String) -> Taken {

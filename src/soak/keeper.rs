@@ -7,6 +7,7 @@ use super::findings::{Asked, Findings};
 use super::ledger::ClosedWindow;
 use super::monotonic::{monotonic_ns, process_cpu_ns};
 use super::record::{ResourceRecord, VerdictRecord};
+use super::recorder::{Facts, Now, Recorder};
 use super::run::{Failing, Progress, SoakError, Watch};
 use super::run_log::{RunLog, RunLogError};
 use super::sampler::{Sampler, TimeLine, machine};
@@ -36,6 +37,7 @@ pub(super) struct Past {
     pub(super) recorded_ns: u64,
     pub(super) recorded_until_ns: u64,
     pub(super) generator_cpu_s: f64,
+    pub(super) windows: Vec<Facts>,
     pub(super) clocks: ClockWatch,
 }
 
@@ -48,6 +50,7 @@ impl Past {
             recorded_ns: 0,
             recorded_until_ns: 0,
             generator_cpu_s: 0.0,
+            windows: Vec::new(),
             clocks: ClockWatch::new(now, 0, 0),
         }
     }
@@ -68,6 +71,7 @@ pub(super) struct Keeper<'a> {
     log: RunLog,
     past: Past,
     sampler: Sampler,
+    recorder: Recorder,
     /// Closed windows that wait for their samples, with when they closed.
     waiting: VecDeque<(ClosedWindow, u64)>,
     cpu_at_start_ns: u64,
@@ -93,12 +97,14 @@ impl<'a> Keeper<'a> {
             until_ns: nanoseconds(scenario.load.duration),
         };
         let cpu_ns = process_cpu_ns();
+        let recorder = Recorder::start(scenario, log.folder(), &past.windows);
         Self {
             scenario,
             begin,
             clock,
             log,
             past,
+            recorder,
             sampler: Sampler::start(&scenario.sampling, time_line),
             waiting: VecDeque::new(),
             cpu_at_start_ns: cpu_ns,
@@ -133,6 +139,10 @@ impl<'a> Keeper<'a> {
             self.take(driver.take_closed());
             self.record(false, watch)?;
             self.look(watch);
+            self.recorder.oldest(driver.oldest_age_ns(), self.now());
+            for event in self.recorder.news() {
+                self.happened(event, watch);
+            }
             if !started {
                 started = self.has_started(driver, watch);
             }
@@ -227,7 +237,32 @@ impl<'a> Keeper<'a> {
         self.past.recorded_ns += window.length_ns;
         self.past.recorded_until_ns = window.start_ns + window.length_ns;
         watch.window(&record);
+        let now = self.now();
+        self.recorder.window(window, &record, now);
         Ok(())
+    }
+
+    /// No evidence is taken from here on.
+    pub(super) fn close_recorder(&mut self) {
+        self.recorder.close();
+    }
+
+    /// Waits for evidence that is being taken, unless the run was aborted.
+    pub(super) fn finish_recorder(&mut self, end: End, watch: &mut dyn Watch) {
+        let recorder = std::mem::take(&mut self.recorder);
+        if !matches!(end, End::Aborted(_)) {
+            for event in recorder.finish() {
+                self.happened(event, watch);
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let warmup_ns = signed(nanoseconds(self.scenario.load.warmup));
+        Now {
+            at_ns: signed(monotonic_ns()) - self.begin.origin_ns - warmup_ns,
+            wall: self.clock.wall(),
+        }
     }
 
     /// Compares the clocks, now and then.
@@ -247,10 +282,14 @@ impl<'a> Keeper<'a> {
 
     /// Notes an event and tells it.
     pub(super) fn happened(&mut self, event: Event, watch: &mut dyn Watch) {
-        let warmup_ns = signed(nanoseconds(self.scenario.load.warmup));
-        let at_ns = signed(monotonic_ns()) - self.begin.origin_ns - warmup_ns;
-        let distance_s = seconds(at_ns.unsigned_abs());
-        let seen_s = if at_ns < 0 { -distance_s } else { distance_s };
+        let now = self.now();
+        self.recorder.event(&event, now);
+        let distance_s = seconds(now.at_ns.unsigned_abs());
+        let seen_s = if now.at_ns < 0 {
+            -distance_s
+        } else {
+            distance_s
+        };
         let record = EventRecord::now(event, seen_s, self.clock);
         self.log.event(&record);
         watch.event(&record);

@@ -1,7 +1,8 @@
 //! Load on a schedule, measured from when each request was due, and a verdict.
 //!
 //! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
-//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw
+//! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw, and
+//! [`recorder`] took at bad moments ([`evidence`])
 //! → [`findings`] (by way of [`view`], [`scopes`] and [`stats`]) → [`verdict`]. [`run`] ties
 //! them together, [`capacity`] makes many in search of the highest rate, [`resume`] goes on with one that was cut off; [`run_folder`] reads a run back, [`shelf`] all of them. It is a client over HTTP and knows nothing of
 //! stores, models or searching.
@@ -28,6 +29,7 @@ pub mod monotonic;
 pub mod queries;
 pub mod rates;
 pub mod record;
+pub mod recorder;
 pub mod repair;
 pub mod resume;
 pub mod run;

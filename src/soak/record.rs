@@ -6,8 +6,10 @@
 //! | `windows.jsonl` | one [`WindowRecord`] a line |
 //! | `events.jsonl` | one [`super::event::EventRecord`] a line |
 //! | `verdict.json` | [`VerdictRecord`] |
+//! | `evidence/*/evidence.json` | [`super::evidence::EvidenceRecord`] |
 
 use super::latency::Percentiles;
+pub use super::recorder::settings::RecorderRecord;
 pub use super::sampler::record::{HostSample, UnitSample};
 use super::stage::Stage;
 use super::tally::{CacheCounts, Counts};
@@ -111,6 +113,9 @@ pub struct ScenarioRecord {
     /// What is sampled beside the windows.
     #[serde(default)]
     pub sample: SampleRecord,
+    /// What evidence was taken in a bad moment; `None`: none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<RecorderRecord>,
 }
 
 impl ScenarioRecord {

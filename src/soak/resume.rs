@@ -10,7 +10,9 @@ use super::driver::Begin;
 use super::event::Event;
 use super::keeper::{Keeper, Past};
 use super::queries::QuerySet;
-use super::record::{RunRecord, ScenarioRecord, StartRecord};
+use super::record::{RecorderRecord, RunRecord, ScenarioRecord, StartRecord};
+use super::recorder::Facts;
+use super::recorder::settings::RecorderSettings;
 use super::repair;
 use super::run::{FinishedRun, SoakError, Watch, drive};
 use super::run_folder::{self, RecordedRun, RunFolderError};
@@ -154,8 +156,14 @@ pub fn settings_of(
             .transpose()
             .map_err(|error| wrong(format!("{error}")))?,
         metrics_series: Some(sample.metrics_series.clone()),
+        recorder: Some(recorder(scenario)),
         file: run.scenario_file.as_ref().map(PathBuf::from),
     })
+}
+
+fn recorder(scenario: &ScenarioRecord) -> RecorderSettings {
+    let recorded = scenario.recorder.as_ref();
+    recorded.map_or_else(RecorderSettings::disabled, RecorderRecord::settings)
 }
 
 fn parsed<T: FromStr>(texts: &[String]) -> Result<Vec<T>, T::Err> {
@@ -189,6 +197,8 @@ pub fn changes(then: &ScenarioRecord, now: &ScenarioRecord) -> Vec<String> {
         // The same texts may lie elsewhere, and a target that was started anew has another pid.
         value["queries"] = serde_json::Value::Null;
         value["sample"]["pid"] = serde_json::Value::Null;
+        // Evidence is no part of what is measured or judged.
+        value["recorder"] = serde_json::Value::Null;
         value
     };
     let (then, now) = (object(then), object(now));
@@ -405,6 +415,7 @@ fn past(recorded: RecordedRun, now: Reading, slept_ms: u64) -> Past {
             .map(|window| window.resources.generator_cpu_s)
             .sum(),
         recorded_until_ns: recorded_until_ns(&recorded),
+        windows: recorded.windows.iter().map(Facts::of).collect(),
         tally: recorded.tally,
         target: recorded.run.target,
         clocks: ClockWatch::new(now, suspended_ms, wall_step_ms),

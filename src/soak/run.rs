@@ -251,8 +251,11 @@ pub(super) fn drive(
         }
         keeper.take(driver.finish());
     }
+    // There is no load any more that evidence could be of.
+    keeper.close_recorder();
     keeper.record(true, watch)?;
     keeper.settle(watch)?;
+    keeper.finish_recorder(end, watch);
     let shown = run_folder::findings(&folder, &keeper.asked(end)).map_err(SoakError::Folder)?;
     let verdict = judge(&keeper.evidence(end, query_count, &shown, watch));
     keeper.finish(&verdict, watch)?;

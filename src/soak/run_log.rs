@@ -162,6 +162,12 @@ impl RunLog {
         }
     }
 
+    /// The folder of the run.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Takes a window in, and writes what there is to write: see [`RunLog::write_out`]. `None`
     /// when there is no room for it, neither on disk nor in memory.
     ///

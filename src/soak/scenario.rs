@@ -5,6 +5,7 @@ use super::findings::StepBudget;
 use super::load::{Load, MIN_WINDOW};
 use super::queries::{Order, PathError, QUERY, QueriesError, QuerySet, Requests, Template};
 use super::record::ScenarioRecord;
+use super::recorder::settings::Recording;
 use super::sampler::Sampling;
 use super::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
 use super::threshold::{Scope, Threshold};
@@ -71,6 +72,8 @@ pub struct Scenario {
     pub checks: Vec<Check>,
     /// What is sampled beside the windows.
     pub sampling: Sampling,
+    /// What evidence is taken in a bad moment; `None`: none is.
+    pub recording: Option<Recording>,
     /// The scenario file, if it came from one.
     pub file: Option<PathBuf>,
 }
@@ -88,6 +91,7 @@ impl Scenario {
         ))?;
         let load = Load::resolve(&settings)?;
         let sampling = Sampling::resolve(&settings, &target)?;
+        let recording = Recording::resolve(settings.recorder.as_ref())?;
         let method = parse_method(settings.method.as_deref().unwrap_or("POST"))?;
         let [path, body] = templates(&target, &method, settings.body.as_deref())?;
         let columns = Template::columns([&path, &body]);
@@ -134,6 +138,7 @@ impl Scenario {
                 .unwrap_or_else(|| vec![StatusRange::SUCCESS]),
             checks: settings.checks.unwrap_or_default(),
             sampling,
+            recording,
             file: settings.file,
         })
     }
@@ -213,6 +218,7 @@ impl Scenario {
             drift: self.drift.iter().map(ToString::to_string).collect(),
             steps: self.steps.iter().map(ToString::to_string).collect(),
             sample: self.sampling.record(),
+            recorder: self.recording.as_ref().map(Recording::record),
         }
     }
 }

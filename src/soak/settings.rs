@@ -2,6 +2,7 @@
 
 use super::check::Check;
 use super::findings::StepBudget;
+use super::recorder::settings::RecorderSettings;
 use super::stage::Stage;
 use super::threshold::Threshold;
 use super::units::{Rate, parse_duration};
@@ -89,6 +90,8 @@ pub struct Settings {
     pub metrics: Option<Target>,
     /// Which of them to keep.
     pub metrics_series: Option<Vec<String>>,
+    /// What evidence is taken in a bad moment; default: see [`RecorderSettings`].
+    pub recorder: Option<RecorderSettings>,
     /// The file that this was read from.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -197,7 +200,7 @@ pub enum ScenarioError {
     Value(String),
 }
 
-const KEYS: [&str; 30] = [
+const KEYS: [&str; 31] = [
     "name",
     "target",
     "method",
@@ -228,6 +231,7 @@ const KEYS: [&str; 30] = [
     "pid",
     "metrics",
     "metrics_series",
+    "recorder",
 ];
 
 impl Settings {
@@ -308,6 +312,10 @@ impl Settings {
             pid: self.pid.or(base.pid),
             metrics: self.metrics.or(base.metrics),
             metrics_series: self.metrics_series.or(base.metrics_series),
+            recorder: match (self.recorder, base.recorder) {
+                (Some(said), Some(base)) => Some(said.or(base)),
+                (said, base) => said.or(base),
+            },
             file: self.file.or(base.file),
         }
     }

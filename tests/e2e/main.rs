@@ -41,6 +41,7 @@ mod soak_journal;
 mod soak_law;
 mod soak_live;
 mod soak_notify;
+mod soak_recorder;
 mod soak_requests;
 mod soak_resume;
 mod soak_runs;

@@ -48,6 +48,23 @@ pub(crate) enum Behaviour {
     Alfred,
 }
 
+/// What it has for a flight recorder, at `/v1/status`, `/metrics` and `/debug/pprof/`: never a part of
+/// the load, and counted apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// 404.
+    #[default]
+    Nothing,
+    /// A status, metrics, and profiles, that of the CPU after the seconds that it was asked for.
+    Profiles,
+    /// The same, and profiles that never come.
+    HangingProfiles,
+    /// The same, and profiles without end.
+    EndlessProfiles,
+    /// The same, and 403 for profiles.
+    ForbiddenProfiles,
+}
+
 /// A running server; dropping it stops it.
 pub(crate) struct TestTarget {
     pub(crate) address: SocketAddr,
@@ -58,6 +75,9 @@ pub(crate) struct TestTarget {
 
 struct State {
     behaviour: Behaviour,
+    aside: Aside,
+    /// What was asked aside, and how long after the first request of the load.
+    asked_aside: Mutex<Vec<(String, Duration)>>,
     first: Mutex<Option<Instant>>,
     /// When what was taken in so far is done, of [`Behaviour::Queue`] and [`Behaviour::Limited`].
     free: Mutex<Option<Instant>>,
@@ -69,8 +89,14 @@ struct State {
 
 impl TestTarget {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
+        Self::start_with(behaviour, Aside::default())
+    }
+
+    pub(crate) fn start_with(behaviour: Behaviour, aside: Aside) -> Self {
         let state = Arc::new(State {
             behaviour,
+            aside,
+            asked_aside: Mutex::new(Vec::new()),
             first: Mutex::new(None),
             free: Mutex::new(None),
             served: Mutex::new(Vec::new()),
@@ -124,6 +150,11 @@ impl TestTarget {
         self.state.paths.lock().unwrap().clone()
     }
 
+    /// Paths that were asked for aside, and how long after the first request of the load.
+    pub(crate) fn asked_aside(&self) -> Vec<(String, Duration)> {
+        self.state.asked_aside.lock().unwrap().clone()
+    }
+
     /// How many connections were made.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
@@ -153,9 +184,16 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    state.connections.fetch_add(1, Ordering::Relaxed);
+    let mut is_counted = false;
     while let Some((path, body)) = read_request(&mut stream, &mut buffer).await? {
         let arrived = now();
+        if state.is_aside(&path) {
+            answer_aside(&mut stream, &state, &path).await?;
+            continue;
+        }
+        if !std::mem::replace(&mut is_counted, true) {
+            state.connections.fetch_add(1, Ordering::Relaxed);
+        }
         let first = *state.first.lock().unwrap().get_or_insert(arrived);
         let number = {
             let mut bodies = state.bodies.lock().unwrap();
@@ -177,7 +215,54 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
 /// Requests that a [`Behaviour::Limited`] target takes at once.
 const BURST: u32 = 20;
 
+/// A profile as a recorder sees it: gzip.
+pub(crate) const PROFILE: &[u8] = &[
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x2b, 0x28, 0xca, 0x4f, 0xcb, 0xcc,
+    0x49, 0x05, 0x00, 0x0f, 0xaa, 0x57, 0x81, 0x07, 0x00, 0x00, 0x00,
+];
+
+async fn answer_aside(stream: &mut TcpStream, state: &State, line: &str) -> io::Result<()> {
+    let since = state.first.lock().unwrap().map(|first| first.elapsed());
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let asked = (path.clone(), since.unwrap_or_default());
+    state.asked_aside.lock().unwrap().push(asked);
+    let is_profile = path.starts_with("/debug/pprof/");
+    let (status, body): (u16, &[u8]) = match (state.aside, is_profile) {
+        (Aside::Nothing, _) => (404, b"{}"),
+        (Aside::Profiles, true) => {
+            let seconds = path
+                .split("seconds=")
+                .nth(1)
+                .and_then(|rest| rest.split('&').next());
+            let seconds: u64 = seconds.map_or(0, |seconds| seconds.parse().unwrap());
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            (200, PROFILE)
+        }
+        (Aside::HangingProfiles, true) => std::future::pending().await,
+        (Aside::EndlessProfiles, true) => {
+            answer(stream, &Behaviour::Endless, 0).await?;
+            return Ok(());
+        }
+        (Aside::ForbiddenProfiles, true) => (403, b"only for a loopback peer"),
+        (_, false) if path == "/metrics" => (200, b"process_open_fds 7\nprocess_threads 3\n"),
+        (_, false) => (200, b"{\"version\": \"9.9\", \"pool\": {\"busy\": 4}}"),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await
+}
+
 impl State {
+    /// Whether a request is one of a recorder; the metrics target is asked for its metrics by others.
+    fn is_aside(&self, line: &str) -> bool {
+        let is = |path: &str| line.starts_with(&format!("GET {path}"));
+        let is_metrics = is("/metrics ") && !matches!(self.behaviour, Behaviour::Metrics);
+        is("/debug/pprof/") || is("/v1/status ") || is_metrics
+    }
+
     /// What is done with a request that arrived now, after its place in the queue came.
     async fn admitted(&self, arrived: Instant) -> Behaviour {
         let (each, most) = match self.behaviour {

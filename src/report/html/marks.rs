@@ -82,7 +82,7 @@ pub(super) struct Marks {
 
 /// Gathers them.
 pub(super) fn of(run: &RecordedRun, verdict: Option<&VerdictRecord>, taken: &[Taken]) -> Marks {
-    let mut marks: Vec<Mark> = run.events.iter().map(event).collect();
+    let mut marks: Vec<Mark> = run.events.iter().filter_map(event).collect();
     marks.extend(evidence(run, taken));
     marks.extend(journal(&run.windows));
     marks.extend(reloads(&run.windows));
@@ -127,17 +127,24 @@ fn mark(kind: Kind, (at_s, to_s): (f64, Option<f64>), text: String) -> Mark {
     }
 }
 
-fn event(record: &EventRecord) -> Mark {
+/// The mark of an event; evidence has one of its own, with its folder.
+fn event(record: &EventRecord) -> Option<Mark> {
     let text = record.event.to_string();
     let at = (record.at_s, None);
-    match &record.event {
+    let mark = match &record.event {
+        Event::EvidenceTaken { .. } => return None,
         Event::Gap { from_s, to_s, .. } => mark(Kind::Gap, (*from_s, Some(*to_s)), text),
         Event::WindowDropped { .. } => mark(Kind::Gap, at, text),
         Event::Suspended { .. } | Event::ClockStep { .. } => mark(Kind::Clock, at, text),
-        Event::DiskTrouble { .. } | Event::DiskBack { .. } => mark(Kind::Disk, at, text),
+        Event::DiskTrouble { .. } | Event::DiskBack { .. } | Event::EvidenceDropped { .. } => {
+            mark(Kind::Disk, at, text)
+        }
         Event::UnitRestarted { .. } | Event::ProcessGone { .. } => mark(Kind::Restart, at, text),
-        Event::SamplerTrouble { .. } | Event::Unknown => mark(Kind::Other, at, text),
-    }
+        Event::SamplerTrouble { .. } | Event::EvidenceLeftOut { .. } | Event::Unknown => {
+            mark(Kind::Other, at, text)
+        }
+    };
+    Some(mark)
 }
 
 fn evidence<'a>(run: &'a RecordedRun, taken: &'a [Taken]) -> impl Iterator<Item = Mark> + 'a {

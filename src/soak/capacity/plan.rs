@@ -1,6 +1,7 @@
 //! PURE: what a search is to do, from what was said, and what it may cost.
 
 use super::search::Bounds;
+use crate::soak::recorder::settings::RecorderSettings;
 use crate::soak::scenario::Scenario;
 use crate::soak::settings::{ScenarioError, Settings};
 use crate::soak::threshold::Scope;
@@ -90,6 +91,8 @@ impl Plan {
         settings.warmup = settings.warmup.or(Some(warmup));
         (settings.drift, settings.steps) = (None, None);
         (settings.stages, settings.count) = (None, None);
+        // A search goes beyond what the target holds on purpose.
+        settings.recorder = Some(RecorderSettings::disabled());
         let scenario = of_rate(&settings, bounds.from, step)?;
         Ok(Self {
             bounds,

@@ -5,49 +5,101 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+/// A program, and what it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::soak) struct Asked<'a> {
+    /// Its name; looked for in `PATH`.
+    pub(in crate::soak) program: &'a str,
+    pub(in crate::soak) arguments: &'a [&'a str],
+    /// Variables besides those of this process.
+    pub(in crate::soak) environment: &'a [(&'a str, &'a str)],
+    /// Whether stderr is wanted too: then a failure is told in the program's own words.
+    pub(in crate::soak) stderr: bool,
+    /// It is killed after this.
+    pub(in crate::soak) patience: Duration,
+    /// No more than this is read.
+    pub(in crate::soak) max_bytes: u64,
+}
+
 /// What the program wrote to stdout.
 ///
 /// # Errors
 /// When it cannot be started, fails, or takes longer than `patience`; it is killed then.
-pub(super) fn ask(
+pub(in crate::soak) fn ask(
     program: &str,
     arguments: &[&str],
     patience: Duration,
     max_bytes: u64,
 ) -> io::Result<String> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let Some(stdout) = child.stdout.take() else {
-        return Err(io::Error::other("it has no stdout"));
+    ask_all(Asked {
+        program,
+        arguments,
+        environment: &[],
+        stderr: false,
+        patience,
+        max_bytes,
+    })
+}
+
+/// What the program wrote.
+///
+/// # Errors
+/// As [`ask`].
+pub(in crate::soak) fn ask_all(asked: Asked<'_>) -> io::Result<String> {
+    let program = asked.program;
+    let (said, writer) = io::pipe()?;
+    let stderr = if asked.stderr {
+        Stdio::from(writer.try_clone()?)
+    } else {
+        Stdio::null()
     };
+    let mut command = Command::new(program);
+    command
+        .args(asked.arguments)
+        .envs(asked.environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(stderr);
+    let mut child = command.spawn()?;
+    // It holds the writing end, too: what is read would never end.
+    drop(command);
     let (done, answer) = mpsc::channel();
+    let max_bytes = asked.max_bytes;
     std::thread::Builder::new()
         .name("soak-ask".to_owned())
         .spawn(move || {
             let mut text = Vec::new();
-            let read = stdout.take(max_bytes).read_to_end(&mut text);
+            let read = said.take(max_bytes).read_to_end(&mut text);
             // Nobody waits for it any more after the patience.
             let _ = done.send(read.map(|_| text));
         })?;
-    let said = answer.recv_timeout(patience);
+    let said = answer.recv_timeout(asked.patience);
     if said.is_err() {
         let _ = child.kill();
     }
     // What was cut off at `max_bytes` may still be writing: its pipe is closed, and it ends.
     let status = child.wait()?;
     let Ok(text) = said else {
-        let waited = format!("{program} did not answer within {} s", patience.as_secs());
+        let waited = format!(
+            "{program} did not answer within {} s",
+            asked.patience.as_secs()
+        );
         return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
     };
-    let text = text?;
-    if !status.success() && text.is_empty() {
-        return Err(io::Error::other(format!("{program} ended with {status}")));
+    let text = String::from_utf8_lossy(&text?).into_owned();
+    if !status.success() && (text.is_empty() || asked.stderr) {
+        let why = text
+            .split_whitespace()
+            .fold(String::new(), |mut why, word| {
+                why.push_str(if why.is_empty() { ": " } else { " " });
+                why.push_str(word);
+                why
+            });
+        return Err(io::Error::other(format!(
+            "{program} ended with {status}{why}"
+        )));
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -65,5 +117,24 @@ mod tests {
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         assert!(ask("false", &[], second, 100).is_err());
         assert!(ask("no-such-program-anywhere", &[], second, 100).is_err());
+    }
+
+    #[test]
+    fn a_failure_is_told_in_the_programs_own_words() {
+        let asked = Asked {
+            program: "sh",
+            arguments: &["-c", "echo $WHO; echo 'it is shut' >&2; exit 3"],
+            environment: &[("WHO", "me")],
+            stderr: true,
+            patience: Duration::from_secs(5),
+            max_bytes: 100,
+        };
+        let error = ask_all(asked).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3: me it is shut"), "{error}");
+        let quiet = Asked {
+            stderr: false,
+            ..asked
+        };
+        assert_eq!(ask_all(quiet).unwrap(), "me\n");
     }
 }

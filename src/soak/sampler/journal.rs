@@ -84,7 +84,7 @@ impl Journal {
 }
 
 /// Whoever may not read it sees lines of their own alone, and would count none of the unit.
-fn may_read() -> bool {
+pub(in crate::soak) fn may_read() -> bool {
     let folders = ["/var/log/journal", "/run/log/journal"];
     let machines = folders
         .iter()

@@ -47,7 +47,7 @@ pub(super) fn fill_in(unit: &mut UnitSample, metrics: &BTreeMap<String, f64>) {
     }
 }
 
-fn parse(text: &str, chosen: &[String]) -> BTreeMap<String, f64> {
+pub(in crate::soak) fn parse(text: &str, chosen: &[String]) -> BTreeMap<String, f64> {
     text.lines()
         .filter_map(|line| sample(line.trim()))
         .filter(|(series, _)| {

@@ -4,14 +4,14 @@
 //! that it is at hand when the window closes. Nothing waits for it: a window whose sample is late is
 //! written without. What cannot be sampled is said once and left out.
 
-mod command;
-mod journal;
+pub(super) mod command;
+pub(super) mod journal;
 pub mod machine;
-mod metrics;
-mod process;
+pub(super) mod metrics;
+pub(super) mod process;
 mod reader;
 pub mod record;
-mod unit;
+pub(super) mod unit;
 
 use super::event::Event;
 use super::monotonic::monotonic_ns;

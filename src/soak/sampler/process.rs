@@ -123,13 +123,13 @@ fn switches(pid: i32, name: &str) -> Option<u64> {
     Some(threads.flatten().filter_map(of).sum())
 }
 
-fn number_after(text: &str, name: &str) -> Option<u64> {
+pub(in crate::soak) fn number_after(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
 /// `pid` and all that descend from it.
-pub(super) fn family(pid: i32) -> BTreeSet<i32> {
+pub(in crate::soak) fn family(pid: i32) -> BTreeSet<i32> {
     let mut parents = BTreeMap::new();
     if let Ok(processes) = all_processes() {
         for process in processes.flatten() {

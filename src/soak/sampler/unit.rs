@@ -12,16 +12,16 @@ const MAX_DEPTH: u32 = 8;
 
 /// What systemd says of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct UnitState {
-    pub(super) main_pid: u32,
-    pub(super) restarts: u64,
+pub(in crate::soak) struct UnitState {
+    pub(in crate::soak) main_pid: u32,
+    pub(in crate::soak) restarts: u64,
     /// Below the root of the hierarchies; empty while nothing runs.
-    pub(super) control_group: String,
+    pub(in crate::soak) control_group: String,
 }
 
 impl UnitState {
     /// Asks systemd.
-    pub(super) fn ask(unit: &str) -> Result<Self, String> {
+    pub(in crate::soak) fn ask(unit: &str) -> Result<Self, String> {
         let properties = "--property=LoadState,MainPID,NRestarts,ControlGroup";
         let said = ask(
             "systemctl",
@@ -53,15 +53,15 @@ impl UnitState {
 
 /// Figures of a control group at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct GroupReading {
-    pub(super) memory_bytes: Option<u64>,
-    pub(super) anon_bytes: Option<u64>,
-    pub(super) cpu_us: Option<u64>,
+pub(in crate::soak) struct GroupReading {
+    pub(in crate::soak) memory_bytes: Option<u64>,
+    pub(in crate::soak) anon_bytes: Option<u64>,
+    pub(in crate::soak) cpu_us: Option<u64>,
 }
 
 /// Where control groups are mounted.
 #[derive(Clone, Debug)]
-pub(super) struct Groups {
+pub(in crate::soak) struct Groups {
     root: PathBuf,
 }
 
@@ -76,7 +76,7 @@ impl Default for Groups {
 impl Groups {
     /// The folder of a group in the hierarchy that has `file`: version 2, a hybrid's version 2, or
     /// one of version 1.
-    fn find(&self, group: &str, file: &str) -> Option<PathBuf> {
+    pub(in crate::soak) fn find(&self, group: &str, file: &str) -> Option<PathBuf> {
         let group = group.trim_start_matches('/');
         if group.is_empty() || group.split('/').any(|part| part == "..") {
             return None;
@@ -89,7 +89,7 @@ impl Groups {
     }
 
     /// Its processes, those of groups below included.
-    pub(super) fn pids(&self, group: &str) -> BTreeSet<i32> {
+    pub(in crate::soak) fn pids(&self, group: &str) -> BTreeSet<i32> {
         let mut pids = BTreeSet::new();
         if let Some(folder) = self.find(group, "cgroup.procs") {
             collect(&folder, &mut pids, MAX_DEPTH);
@@ -97,7 +97,7 @@ impl Groups {
         pids
     }
 
-    pub(super) fn read(&self, group: &str) -> GroupReading {
+    pub(in crate::soak) fn read(&self, group: &str) -> GroupReading {
         let number = |file: &str| read_number(&self.find(group, file)?.join(file));
         let in_stat = |file: &str, key: &str| {
             let text = std::fs::read_to_string(self.find(group, file)?.join(file)).ok()?;
@@ -140,11 +140,16 @@ fn collect(folder: &Path, pids: &mut BTreeSet<i32>, depth: u32) {
 /// The processes of a unit at one moment: those of its control group, else its main process and what
 /// descends from it.
 pub(super) fn processes(groups: &Groups, state: &UnitState) -> ProcessReading {
+    ProcessReading::take(pids(groups, state))
+}
+
+/// Which these are.
+pub(in crate::soak) fn pids(groups: &Groups, state: &UnitState) -> BTreeSet<i32> {
     let pids = groups.pids(&state.control_group);
     if pids.is_empty() && state.main_pid > 0 {
-        return ProcessReading::take(super::process::family(state.main_pid.cast_signed()));
+        return super::process::family(state.main_pid.cast_signed());
     }
-    ProcessReading::take(pids)
+    pids
 }
 
 #[cfg(test)]
