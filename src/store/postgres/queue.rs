@@ -190,8 +190,8 @@ impl<Q, A> Place<'_, Q, A> {
             return taken;
         }
         let mut state = lock(&self.0.state);
-        let share = state.waiting.len().div_ceil(self.0.places);
-        while taken.len() < most.min(share)
+        let most = most.min(state.waiting.len().div_ceil(self.0.places));
+        while taken.len() < most
             && let Some(turn) = state.waiting.front()
         {
             let mut stage = lock(&turn.stage);
