@@ -133,7 +133,7 @@ fn answers_are_held_against_checks() {
             arguments.extend(["--check", check]);
         }
         let output = bench.command(&arguments).output().unwrap();
-        crate::soak_bench::Ran::of(&output, path.clone())
+        Ran::of(&output, path.clone())
     };
     let good = run(
         "good",
