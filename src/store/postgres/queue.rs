@@ -190,19 +190,19 @@ impl<Q, A> Place<'_, Q, A> {
             return taken;
         }
         let mut state = lock(&self.0.state);
-        let share = state.waiting.len().div_ceil(self.0.places);
-        while taken.len() < most.min(share)
+        let most = most.min(state.waiting.len().div_ceil(self.0.places));
+        while taken.len() < most
             && let Some(turn) = state.waiting.front()
         {
-            let mut stage = lock(&turn.stage);
-            if matches!(*stage, Stage::Waiting) {
+            let mut reached = lock(&turn.stage);
+            if matches!(*reached, Stage::Waiting) {
                 if turn.question.is_none() {
                     break;
                 }
-                *stage = Stage::Taken;
+                *reached = Stage::Taken;
                 taken.push(Companion(Arc::clone(turn)));
             }
-            drop(stage);
+            drop(reached);
             state.waiting.pop_front();
         }
         taken
@@ -213,10 +213,10 @@ impl<Q, A> Drop for Place<'_, Q, A> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         while let Some(turn) = state.waiting.pop_front() {
-            let mut stage = lock(&turn.stage);
-            if matches!(*stage, Stage::Waiting) {
-                *stage = Stage::Granted;
-                drop(stage);
+            let mut reached = lock(&turn.stage);
+            if matches!(*reached, Stage::Waiting) {
+                *reached = Stage::Granted;
+                drop(reached);
                 drop(state);
                 turn.changed.notify_one();
                 return;
