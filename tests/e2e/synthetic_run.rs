@@ -209,6 +209,7 @@ impl Synthetic {
                     unit: Some("alfred.service".to_owned()),
                     ..SampleRecord::default()
                 },
+                recorder: None,
             },
             scenario_file: Some("/etc/alfred/soak.d/nightly.toml".to_owned()),
             host: HostRecord {
