@@ -99,9 +99,11 @@ impl Extractor {
                 "the parser took more than {} s",
                 timeout.as_secs_f32()
             ))),
-            Err(Lost::Broken) => Err(ExtractError::Malformed(
-                worker.last_words(limits::processor_seconds(format, bytes.len() as u64)),
-            )),
+            Err(lost) => {
+                let seconds = limits::processor_seconds(format, bytes.len() as u64);
+                let words = worker.last_words(&lost, seconds);
+                Err(ExtractError::Malformed(words))
+            }
         }
     }
 
@@ -122,8 +124,10 @@ impl Extractor {
 enum Lost {
     /// The time was up; it is killed.
     Slow,
-    /// It went away or sent what is no answer.
-    Broken,
+    /// It went away.
+    Gone,
+    /// It sent what is no answer; how it ends after that is our doing.
+    Garbled,
 }
 
 #[derive(Debug)]
@@ -170,7 +174,10 @@ impl Worker {
             let (sender, receiver) = crossbeam_channel::bounded(1);
             scope.spawn(move || sender.send(talk(input, output, format, bytes)));
             if let Ok(answer) = receiver.recv_timeout(timeout) {
-                return answer.map_err(|_| Lost::Broken);
+                return answer.map_err(|error| match error.kind() {
+                    io::ErrorKind::Other => Lost::Garbled,
+                    _ => Lost::Gone,
+                });
             }
             // Ends the pipes, and with them the thread above.
             let _ = child.kill();
@@ -179,10 +186,14 @@ impl Worker {
     }
 
     /// Why it went away, in words for the person whose file it was.
-    fn last_words(mut self, seconds: u64) -> String {
+    fn last_words(mut self, lost: &Lost, seconds: u64) -> String {
         // A process that is dying has its status before its pipes close: this does not change it.
         let _ = self.child.kill();
-        let status = self.child.wait().ok();
+        let status = self
+            .child
+            .wait()
+            .ok()
+            .filter(|_| !matches!(lost, Lost::Garbled));
         let mut words = Vec::new();
         let _ = (&mut self.errors).take(2_048).read_to_end(&mut words);
         describe(status, &String::from_utf8_lossy(&words), seconds)

@@ -45,7 +45,7 @@ impl Shelf {
             .bench
             .command(&["soak", "--target", &url, "--queries", "queries.txt"])
             .args(["--qps", "20", "--duration", "200ms", "--window", "100ms"])
-            .args(["--name", scenario])
+            .args(["--name", scenario, "--no-recorder"])
             // A run so short is INVALID when the machine is busy, unless latency may be high.
             .args(["--threshold", "p95<30s", "--threshold", "error_rate<1%"])
             .envs(environment.iter().copied())
@@ -128,12 +128,12 @@ fn a_run_is_shown_with_what_it_takes() {
     let (code, shown, _) = shelf.runs("show latest");
     assert_eq!(code, 0);
     assert!(shown.starts_with(&format!("run        {latest}, FAIL\nfolder     ")));
-    assert!(shown.contains(" KiB on disk in 5 files\n"), "{shown}");
+    assert!(shown.contains(" KiB on disk in 6 files\n"), "{shown}");
     assert!(shown.ends_with("\nFAIL\n"), "the report follows: {shown}");
     let value = shelf.json(&format!("show {latest}"));
     assert_eq!(value["state"], "FAIL");
     assert_eq!(value["report"]["counts"]["error"], 4);
-    assert_eq!(value["size"]["files"], 5);
+    assert_eq!(value["size"]["files"], 6);
     assert!(value["size"]["bytes"].as_u64().unwrap() >= 4_096);
     let (code, _, stderr) = shelf.runs("show nothing");
     assert_eq!(code, 2);

@@ -49,7 +49,7 @@ impl Hostile {
 
     /// Ten requests in half a second, and what always holds of them.
     fn soak(&self, flags: &str) -> Ran {
-        let flags = format!("--qps 20 --duration 500ms --method GET {flags}");
+        let flags = format!("--qps 20 --duration 500ms --method GET --no-recorder {flags}");
         let ran = self.bench.soak("hostile", &self.url, &flags);
         ran.assert_sound(10);
         let came = self.requests.load(Ordering::Relaxed);
