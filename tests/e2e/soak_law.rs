@@ -7,16 +7,20 @@
 )]
 
 use alfred::soak::monotonic::monotonic_ns;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::time::Timespec;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
-/// So long before an answer is due its thread is awake.
-const SPIN_NS: u64 = 200_000;
 /// What an error counts as: alfred's default timeout.
 const TIMEOUT_MS: f64 = 10_000.0;
 
@@ -33,7 +37,7 @@ pub(crate) enum Law {
     Slow2Percent,
     /// From 5 ms on, 1 ms more each minute.
     Drift,
-    /// Each 5 ms; the share of errors rises evenly from 0 to 10 %.
+    /// Each 5 ms; the share of errors rises evenly from 0 to 4 %, so that no percentile asked for falls between the two.
     RampingErrors,
 }
 
@@ -75,7 +79,7 @@ impl Plan {
             Law::Slow2Percent if share < 0.02 => (2_000.0, false),
             Law::Constant | Law::Freeze | Law::Slow2Percent => (5.0, false),
             Law::Drift => (5.0 + since_ns as f64 / (60.0 * SECOND as f64), false),
-            Law::RampingErrors => (5.0, share < 0.1 * run_share),
+            Law::RampingErrors => (5.0, share < 0.04 * run_share),
         };
         Fate { ms, is_error }
     }
@@ -150,32 +154,20 @@ fn normal_share(x: f64) -> f64 {
 /// A target; dropping it stops it.
 pub(crate) struct LawTarget {
     pub(crate) address: SocketAddr,
-    state: Arc<State>,
+    is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-}
-
-struct State {
-    plan: Plan,
-    first_ns: OnceLock<u64>,
-    asked: AtomicU64,
-    is_over: AtomicBool,
 }
 
 impl LawTarget {
     pub(crate) fn start(plan: Plan) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            plan,
-            first_ns: OnceLock::new(),
-            asked: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
-        });
-        let shared = Arc::clone(&state);
-        let thread = std::thread::spawn(move || accept(&listener, &shared));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || Server::new(plan, listener).serve(&over).unwrap());
         Self {
             address,
-            state,
+            is_over,
             thread: Some(thread),
         }
     }
@@ -183,41 +175,138 @@ impl LawTarget {
 
 impl Drop for LawTarget {
     fn drop(&mut self) {
-        self.state.is_over.store(true, Ordering::Relaxed);
-        drop(TcpStream::connect(self.address));
+        self.is_over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
     }
 }
 
-fn accept(listener: &TcpListener, state: &Arc<State>) {
-    for stream in listener.incoming().map_while(Result::ok) {
-        if state.is_over.load(Ordering::Relaxed) {
-            return;
+/// The listener's key; a connection's is its place.
+const LISTENER: u64 = u64::MAX;
+
+/// One thread that never sleeps: to be woken takes longer than a law forgives.
+struct Server {
+    plan: Plan,
+    listener: TcpListener,
+    connections: Vec<Option<Connection>>,
+    /// When an answer is due, of which connection, and whether it is an error.
+    due: BinaryHeap<Reverse<(u64, usize, bool)>>,
+    first_ns: Option<u64>,
+    asked: u64,
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Server {
+    fn new(plan: Plan, listener: TcpListener) -> Self {
+        Self {
+            plan,
+            listener,
+            connections: Vec::new(),
+            due: BinaryHeap::new(),
+            first_ns: None,
+            asked: 0,
         }
-        let shared = Arc::clone(state);
-        // A thread for each connection, since those sleep to the microsecond.
-        let small = std::thread::Builder::new().stack_size(64 * 1024);
-        small.spawn(move || drop(serve(stream, &shared))).unwrap();
+    }
+
+    fn serve(mut self, is_over: &AtomicBool) -> io::Result<()> {
+        self.listener.set_nonblocking(true)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let key = EventData::new_u64(LISTENER);
+        epoll::add(&epoll, &self.listener, key, EventFlags::IN)?;
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        while !is_over.load(Ordering::Relaxed) {
+            events.clear();
+            epoll::wait(&epoll, spare_capacity(&mut events), Some(&at_once))?;
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.accept(&epoll)?,
+                    key => self.read(usize::try_from(key).unwrap()),
+                }
+            }
+            self.answer();
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, epoll: &OwnedFd) -> io::Result<()> {
+        while let Ok((stream, _)) = self.listener.accept() {
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            let key = EventData::new_u64(self.connections.len() as u64);
+            epoll::add(epoll, &stream, key, EventFlags::IN)?;
+            let buffer = Vec::new();
+            self.connections.push(Some(Connection { stream, buffer }));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, place: usize) {
+        let Some(connection) = &mut self.connections[place] else {
+            return;
+        };
+        match connection.request() {
+            Ok(true) => {}
+            Ok(false) => return,
+            // Closed, which also takes it out of the epoll.
+            Err(_) => return self.connections[place] = None,
+        }
+        let now_ns = monotonic_ns();
+        let since_ns = now_ns - *self.first_ns.get_or_insert(now_ns);
+        let fate = self.plan.fate(self.asked, since_ns);
+        self.asked += 1;
+        let answer_ns = now_ns + until_answer_ns(self.plan, since_ns, fate);
+        self.due.push(Reverse((answer_ns, place, fate.is_error)));
+    }
+
+    fn answer(&mut self) {
+        while let Some(Reverse((due_ns, place, is_error))) = self.due.peek().copied() {
+            if due_ns > monotonic_ns() {
+                return;
+            }
+            self.due.pop();
+            let status = if is_error { "500 Error" } else { "200 OK" };
+            let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
+            if let Some(connection) = &mut self.connections[place] {
+                // Who went away before the answer gets none.
+                let _ = connection.stream.write_all(reply.as_bytes());
+            }
+        }
     }
 }
 
-fn serve(mut stream: TcpStream, state: &State) -> io::Result<()> {
-    wake_precisely();
-    stream.set_nodelay(true)?;
-    let mut buffer = Vec::new();
-    while read_request(&mut stream, &mut buffer)? {
-        let now_ns = monotonic_ns();
-        let since_ns = now_ns - *state.first_ns.get_or_init(|| now_ns);
-        let number = state.asked.fetch_add(1, Ordering::Relaxed);
-        let fate = state.plan.fate(number, since_ns);
-        sleep_until(now_ns + until_answer_ns(state.plan, since_ns, fate));
-        let status = if fate.is_error { "500 Error" } else { "200 OK" };
-        let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
-        stream.write_all(reply.as_bytes())?;
+impl Connection {
+    /// Whether a whole request, head and body, is there; it is taken out. An error is the end.
+    fn request(&mut self) -> io::Result<bool> {
+        let mut chunk = [0; 4_096];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => self.buffer.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return Ok(false);
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).to_lowercase();
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"))
+            .map_or(0, |length| length.trim().parse().unwrap());
+        let is_whole = self.buffer.len() >= end + 4 + length;
+        if is_whole {
+            self.buffer.drain(..end + 4 + length);
+        }
+        Ok(is_whole)
     }
-    Ok(())
 }
 
 #[expect(
@@ -234,50 +323,4 @@ fn until_answer_ns(plan: Plan, since_ns: u64, fate: Fate) -> u64 {
         Law::Freeze if frozen => thawed_ns - since_ns,
         _ => takes_ns,
     }
-}
-
-/// Reads a request, head and body; `false` when the client closed.
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    let mut chunk = [0; 4_096];
-    loop {
-        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
-            let length: usize = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length:"))
-                .map_or(0, |length| length.trim().parse().unwrap());
-            if buffer.len() >= end + 4 + length {
-                buffer.drain(..end + 4 + length);
-                return Ok(true);
-            }
-        }
-        let read = stream.read(&mut chunk)?;
-        if read == 0 {
-            return Ok(false);
-        }
-        buffer.extend_from_slice(&chunk[..read]);
-    }
-}
-
-/// Blocks this thread until `CLOCK_MONOTONIC` reaches `deadline_ns`; spins at last, since waking up takes
-/// longer than a law forgives.
-fn sleep_until(deadline_ns: u64) {
-    rest_until(deadline_ns.saturating_sub(SPIN_NS));
-    while monotonic_ns() < deadline_ns {
-        std::hint::spin_loop();
-    }
-}
-
-fn rest_until(deadline_ns: u64) {
-    let deadline = rustix::time::Timespec {
-        tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap(),
-        tv_nsec: i64::try_from(deadline_ns % 1_000_000_000).unwrap(),
-    };
-    // Interrupted: the caller looks at the clock again in any case.
-    let _ = rustix::thread::clock_nanosleep_absolute(rustix::time::ClockId::Monotonic, &deadline);
-}
-
-/// Asks the kernel not to round this thread's wake-ups (by 50 us as it does by default).
-fn wake_precisely() {
-    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
