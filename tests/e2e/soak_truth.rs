@@ -7,11 +7,14 @@ use alfred::soak::units::float;
 /// As far as a percentile may be off.
 const SHARE: f64 = 0.02;
 const LEAST_MS: f64 = 0.2;
+/// The same in the everyday suite, which runs on machines that do other things: it is to find what is wrong, not
+/// what is late.
+const EVERYDAY_LEAST_MS: f64 = 1.0;
 /// A busy machine spoils a measurement, and not three of them.
 const ATTEMPTS: u32 = 3;
 
 /// Holds what a soak reports of a law against the law: what is off, in words.
-fn holds(plan: Plan) -> Result<(), String> {
+fn holds(plan: Plan, least_ms: f64) -> Result<(), String> {
     let (bench, target) = (Bench::new(), LawTarget::start(plan));
     let url = format!("http://{}/", target.address);
     let flags = format!("--qps {} --count {} --window 1s", plan.per_s, plan.count);
@@ -26,7 +29,7 @@ fn holds(plan: Plan) -> Result<(), String> {
         let expected_ms = at(&truth, quantile);
         let seen_ms = verdict["response_ms"][name].as_f64().unwrap();
         let off_ms = (seen_ms - expected_ms).abs();
-        if off_ms > LEAST_MS.max(SHARE * expected_ms) {
+        if off_ms > least_ms.max(SHARE * expected_ms) {
             return Err(format!(
                 "{plan:?} {name}: {seen_ms} ms, the law's {expected_ms} ms"
             ));
@@ -42,10 +45,10 @@ fn at(sorted: &[f64], quantile: f64) -> f64 {
     sorted[place.unwrap_or(0)]
 }
 
-fn assert_holds(plan: Plan) {
+fn assert_holds(plan: Plan, least_ms: f64) {
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        match holds(plan) {
+        match holds(plan, least_ms) {
             Ok(()) => return,
             Err(error) => last = error,
         }
@@ -54,18 +57,23 @@ fn assert_holds(plan: Plan) {
 }
 
 macro_rules! laws {
-    ($($name:ident: $law:ident, $per_s:literal/s, $count:literal;)*) => {$(
+    ($least_ms:ident: $($name:ident: $law:ident, $per_s:literal/s, $count:literal;)*) => {$(
         #[test]
         fn $name() {
-            assert_holds(Plan { law: Law::$law, per_s: $per_s, count: $count });
+            assert_holds(Plan { law: Law::$law, per_s: $per_s, count: $count }, $least_ms);
         }
     )*};
 }
 
 laws! {
+    EVERYDAY_LEAST_MS:
     truth_of_a_log_normal_law: LogNormal, 100/s, 1_500;
     truth_of_a_freeze: Freeze, 100/s, 2_000;
     truth_of_ramping_errors: RampingErrors, 200/s, 2_000;
+}
+
+laws! {
+    LEAST_MS:
     long_truth_constant_100: Constant, 100/s, 6_000;
     long_truth_constant_1000: Constant, 1_000/s, 30_000;
     long_truth_log_normal_100: LogNormal, 100/s, 6_000;

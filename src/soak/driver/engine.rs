@@ -96,6 +96,9 @@ impl Engine {
             self.send_due(now_ns);
             let until_ns = self.wait_until_ns();
             self.poll.wait(until_ns, &mut found);
+            if until_ns != 0 && found.ready.is_empty() {
+                self.pace.woke(self.shared.now_ns());
+            }
             for ready in found.ready.drain(..) {
                 if let Some(now_ns) = self.heed(ready)
                     && self.pace.next_ns().is_some_and(|due_ns| due_ns <= now_ns)
@@ -108,7 +111,7 @@ impl Engine {
     }
 
     /// How long there is nothing to do, by `CLOCK_MONOTONIC`; 0 when there is something already.
-    fn wait_until_ns(&self) -> u64 {
+    fn wait_until_ns(&mut self) -> u64 {
         let now_ns = self.shared.now_ns();
         let end_ns = self.shared.end_ns.load(Ordering::Relaxed);
         let mut until_ns = now_ns + MAX_SLEEP_NS;
