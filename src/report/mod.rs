@@ -20,6 +20,7 @@ mod together;
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::run_folder::{RecordedRun, RunFolderError};
 use crate::soak::tally::Tally;
+use crate::soak::units::show_latency_us;
 use compare::Comparison;
 use std::fmt::Write as _;
 
@@ -162,6 +163,19 @@ impl Report {
         text.push('\n');
         Ok(text)
     }
+}
+
+/// Milliseconds with three digits and a unit; `-` when nothing was measured.
+fn show_ms(ms: Option<f64>) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a latency of at most hours, 0 or more"
+    )]
+    ms.map_or_else(
+        || "-".to_owned(),
+        |ms| show_latency_us((ms * 1e3).round() as u64),
+    )
 }
 
 /// `text` with what XML and Prometheus labels cannot hold escaped by `escape`.

@@ -8,7 +8,6 @@ pub use page::page;
 pub use text::{line, text};
 
 use crate::soak::capacity::record::EdgeRecord;
-use crate::soak::units::show_latency_us;
 
 /// A rate as people read it: `1,234/s`, `12.5/s`.
 fn show_rate(per_s: f64) -> String {
@@ -23,18 +22,6 @@ fn show_rate(per_s: f64) -> String {
     }
     let text = format!("{per_s:.2}");
     format!("{}/s", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-fn show_ms(ms: Option<f64>) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a latency of at most hours, 0 or more"
-    )]
-    ms.map_or_else(
-        || "-".to_owned(),
-        |ms| show_latency_us((ms * 1e3).round() as u64),
-    )
 }
 
 /// `held 3 of 4 tries`.

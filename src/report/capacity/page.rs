@@ -1,7 +1,8 @@
 //! `capacity.html`: self-contained, no network and no script.
 
-use super::{plot, show_ms, show_rate, text};
+use super::{plot, show_rate, text};
 use crate::report::markup::{STYLE, Table, escape};
+use crate::report::show_ms;
 use crate::soak::capacity::curve::Point;
 use crate::soak::capacity::record::{CapacityRecord, TryRecord};
 use crate::soak::capacity::search::{Answer, Leg};

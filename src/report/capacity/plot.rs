@@ -1,7 +1,8 @@
 //! The latency-by-rate curve as an SVG: both axes logarithmic, one line a percentile. Lines differ in
 //! dashes and marks as well as in colour; what did not hold is hollow. Colours are those of the page.
 
-use super::{show_ms, show_rate};
+use super::show_rate;
+use crate::report::show_ms;
 use crate::soak::capacity::curve::Point;
 use crate::soak::capacity::record::CapacityRecord;
 use crate::soak::latency::Series;

@@ -1,6 +1,7 @@
 //! The report for people: the curve as a table, what was at its limit, and last the rate.
 
-use super::{show_ms, show_rate, show_tries};
+use super::{show_rate, show_tries};
+use crate::report::show_ms;
 use crate::report::text::{Palette, wrapped};
 use crate::soak::capacity::curve::Point;
 use crate::soak::capacity::record::{CapacityRecord, TryRecord};

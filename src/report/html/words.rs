@@ -1,8 +1,9 @@
 //! PURE: times and sizes as the page says them.
 
+pub(super) use crate::report::show_ms as milliseconds;
 use crate::soak::figure::Figure;
 use crate::soak::latency::Percentiles;
-use crate::soak::units::{float, show_duration, show_latency_us};
+use crate::soak::units::{float, show_duration};
 use std::time::Duration;
 
 /// A time on the run: `0:02:03`, `2 d 3:04:05`, `-0:00:05`.
@@ -29,19 +30,6 @@ pub(super) fn length(seconds: f64) -> String {
 /// Bytes: `12.1 KiB`.
 pub(super) fn size(bytes: u64) -> String {
     Figure::Rss.show(float(bytes))
-}
-
-/// Milliseconds with three digits.
-pub(super) fn milliseconds(ms: Option<f64>) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a latency of at most hours, 0 or more"
-    )]
-    ms.map_or_else(
-        || "-".to_owned(),
-        |ms| show_latency_us((ms * 1e3).round() as u64),
-    )
 }
 
 /// Percentiles as the cells of a row.
