@@ -3,6 +3,7 @@
 
 use super::support::{Daemon, Home, PATIENCE, eventually};
 use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
+use alfred::clock::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixDatagram;
@@ -103,6 +104,30 @@ fn ready_comes_once_a_request_came_back_and_the_end_is_announced() {
     // 30 s of drain_timeout_s, 150 ms of lame_duck_ms, and 10 s.
     assert_eq!(manager.count("EXTEND_TIMEOUT_USEC=40150000"), 1);
     assert_eq!(manager.count("READY=1"), 1);
+}
+
+/// Processor time comes in pieces of 20 ms a second, as under a tight quota: the start needs far longer than the 5 s
+/// after which it asks.
+#[test]
+fn a_long_start_that_gets_on_asks_for_more_time() {
+    let home = Home::new();
+    config(&home, "");
+    let manager = Manager::new(&home);
+    let mut command = home.command(&["serve", "--config", "alfred.toml"]);
+    command.env("NOTIFY_SOCKET", &manager.path);
+    let child = command.spawn().unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+    eventually(PATIENCE, || {
+        kill_process(pid, Signal::STOP).unwrap();
+        SystemClock.sleep(Duration::from_millis(980));
+        kill_process(pid, Signal::CONT).unwrap();
+        // `eventually` sleeps the 20 ms.
+        (manager.count("EXTEND_TIMEOUT_USEC=60000000") > 0).then_some(())
+    });
+    assert_eq!(manager.count("READY=1"), 0);
+    manager.wait_for("READY=1", 0);
+    kill_process(pid, Signal::TERM).unwrap();
+    super::support::finish(child).expect(0);
 }
 
 #[test]

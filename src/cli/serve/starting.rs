@@ -55,10 +55,9 @@ impl Drop for Starting {
 fn extend(look_every: Duration, over: &AtomicBool, worked: impl Fn() -> Duration, more: impl Fn()) {
     let mut before = worked();
     loop {
-        let mut waited = Duration::ZERO;
-        while waited < look_every {
+        let look = SystemClock.monotonic() + look_every;
+        while SystemClock.monotonic() < look {
             SystemClock.sleep(STEP);
-            waited += STEP;
             if over.load(Ordering::Relaxed) {
                 return;
             }
