@@ -10,12 +10,12 @@ root=$work/tree
 cp -a "$staged/alfred/." "$root"
 cp -a "$staged/alfred-model-minilm/." "$root"
 
-# The binary without its debug data, and the data where debuggers look.
+# The binary without its debug data but with names of functions, for profiles, and the data where debuggers look.
 debug=$root/usr/lib/debug/usr/bin/alfred.debug
 mkdir -p "${debug%/*}"
 objcopy --only-keep-debug --compress-debug-sections "$root/usr/bin/alfred" "$debug"
 chmod 644 "$debug"
-(cd "${debug%/*}" && strip --strip-unneeded --remove-section=.comment "$root/usr/bin/alfred" &&
+(cd "${debug%/*}" && strip --strip-debug --remove-section=.comment "$root/usr/bin/alfred" &&
   objcopy --add-gnu-debuglink=alfred.debug "$root/usr/bin/alfred")
 
 # Fedora's places, where they are others than Debian's.

@@ -17,6 +17,7 @@ mod handlers;
 mod json;
 pub mod listen;
 pub mod live;
+mod local;
 pub mod observe;
 mod overload;
 mod pace;
@@ -62,12 +63,21 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is missing from the moment that the server was asked to stop.
+const SERVING: &str = "serving";
+
 /// Places for listing, counting, status and reading bodies: short work that must get through
 /// while queries queue.
 const READ_PLACES: usize = 4;
 
 /// Places for `/metrics`: a scrape waits for nothing, and there is seldom more than one.
 const SCRAPE_PLACES: usize = 2;
+
+/// Places for taking profiles, of which there is one at a time.
+const PROFILE_PLACES: usize = 1;
+
+/// Longest time to make something of a profile, in ms: the first one reads the program's debug data.
+const PROFILE_TIMEOUT_MS: u64 = 120_000;
 
 /// Places for `/livez`, over the network and over unix sockets each.
 const PROBE_PLACES: usize = 2;
@@ -130,6 +140,8 @@ pub struct App {
     pub(crate) own_probes: Lane,
     /// For `/metrics`: seen best when all else is busy.
     pub(crate) scrapes: Lane,
+    /// For `/debug/pprof/*`.
+    pub(crate) profiles: Lane,
     /// One reload at a time.
     pub(crate) reloads: Lane,
 }
@@ -165,6 +177,7 @@ impl App {
             probes: lane("probes", PROBE_PLACES, settings.request_timeout_ms),
             own_probes: lane("own probes", PROBE_PLACES, settings.request_timeout_ms),
             scrapes: lane("scrapes", SCRAPE_PLACES, settings.request_timeout_ms),
+            profiles: lane("profiles", PROFILE_PLACES, PROFILE_TIMEOUT_MS),
             reloads: lane("reloads", 1, settings.write_timeout_ms),
             observer: Arc::new(Observer::new(clock.monotonic(), Arc::clone(&metrics))),
             metrics,
@@ -243,6 +256,12 @@ impl App {
     #[must_use]
     pub fn missing(&self) -> Vec<(&'static str, String)> {
         handlers::admin::missing(self)
+    }
+
+    /// Whether the server was asked to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        let missing = self.readiness.missing();
+        missing.iter().any(|(name, _)| *name == SERVING)
     }
 
     /// How long a stop takes at most: lame duck and drain.

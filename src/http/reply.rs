@@ -37,9 +37,9 @@ pub(super) fn ok(body: &Value) -> Response {
     json_bytes(StatusCode::OK, body.to_string())
 }
 
-/// 200 with text of a type of its own.
-pub(super) fn text(body: String, content_type: &'static str) -> Response {
-    let mut response = Response::new(body.into());
+/// 200 with a body of a type of its own.
+pub(super) fn bytes(body: impl Into<Bytes>, content_type: &'static str) -> Response {
+    let mut response = Response::new(body.into().into());
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response

@@ -44,6 +44,9 @@ pub(super) const ROUTES: &[Route] = &[
     route("/livez", "GET, HEAD"),
     route("/readyz", "GET, HEAD"),
     route("/metrics", "GET, HEAD"),
+    route("/debug/pprof/profile", "GET, HEAD"),
+    route("/debug/pprof/flamegraph", "GET, HEAD"),
+    route("/debug/pprof/heap", "GET, HEAD"),
     route("/v1/reload", "POST"),
     route("/openapi.json", "GET, HEAD"),
 ];
@@ -72,6 +75,8 @@ pub(super) fn build(app: &Arc<App>) -> Routes {
         .or(v1)
         .unify()
         .or(admin(app))
+        .unify()
+        .or(debug(app))
         .unify()
         .or(nothing())
         .unify();
@@ -189,6 +194,26 @@ fn admin(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let state = state.or(live).unify().or(openapi).unify().boxed();
     let state = state.or(metrics).unify().boxed();
     state.or(reload).unify().boxed()
+}
+
+fn debug(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let parameters = warp::query::<Vec<(String, String)>>;
+    let profile = warp::path!("profile")
+        .and(with(app))
+        .and(parameters())
+        .then(handlers::debug::profile);
+    let flamegraph = warp::path!("flamegraph")
+        .and(with(app))
+        .and(parameters())
+        .then(handlers::debug::flamegraph);
+    let heap = warp::path!("heap")
+        .and(with(app))
+        .then(handlers::debug::heap);
+    let any = profile.or(flamegraph).unify().or(heap).unify();
+    get()
+        .and(warp::path!("debug" / "pprof" / ..))
+        .and(any)
+        .boxed()
 }
 
 /// What no filter took: 405 where the path has other methods, else 404.

@@ -66,7 +66,8 @@ pub async fn serve(
     }
     shutdown.await;
     let app = live.app();
-    app.readiness.wait_for("serving", "the daemon is stopping");
+    app.readiness
+        .wait_for(super::SERVING, "the daemon is stopping");
     server.stopping.store(true, Ordering::Relaxed);
     server.enter(Phase::LameDuck);
     tokio::time::sleep(app.settings.lame_duck()).await;

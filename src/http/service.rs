@@ -2,6 +2,7 @@
 //! panics.
 
 use super::live::{Generation, Live};
+use super::local;
 use super::observe::Observation;
 use super::problem::Problem;
 use super::reply::{self, Failed};
@@ -30,6 +31,8 @@ pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) peer: Peer,
     pub(super) route: Option<&'static Route>,
+    /// Whether it comes from this machine, with no proxy between.
+    pub(super) is_local: bool,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) content_encoding: Option<HeaderValue>,
     body_read: AtomicBool,
@@ -70,6 +73,7 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
         method: request.method().clone(),
         peer: caller.peer,
         route: routes::find(request.uri().path()),
+        is_local: local::is_local(caller.peer, request.uri(), headers),
         content_type: headers.get(header::CONTENT_TYPE).cloned(),
         content_encoding: headers.get(header::CONTENT_ENCODING).cloned(),
         body_read: AtomicBool::new(!has_body),

@@ -4,6 +4,7 @@ pub mod events;
 pub mod logging;
 pub mod metrics;
 pub mod notice;
+pub mod profile;
 pub mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -27,6 +27,7 @@ mod postgres;
 #[path = "../../src/store/postgres/testing.rs"]
 #[expect(dead_code, reason = "the unit tests use the rest")]
 mod postgres_server;
+mod profile;
 mod provider;
 mod reembed;
 mod report_html;

@@ -113,7 +113,7 @@ async fn handle_metrics(app: &Arc<App>) -> Handled {
         let text = shared.metrics.render();
         text.map_err(|error| Problem::internal(error.to_string()))
     });
-    Ok(reply::text(text.await?, metrics::CONTENT_TYPE))
+    Ok(reply::bytes(text.await?, metrics::CONTENT_TYPE))
 }
 
 pub(in crate::http) async fn status(app: Arc<App>, info: Arc<RequestInfo>) -> Response {

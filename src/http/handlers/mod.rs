@@ -2,6 +2,7 @@
 
 pub(super) mod admin;
 pub(super) mod collections;
+pub(super) mod debug;
 pub(super) mod documents;
 pub(super) mod query;
 

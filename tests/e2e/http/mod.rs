@@ -7,6 +7,7 @@ mod fakes;
 mod limits;
 mod metrics;
 mod openapi;
+mod profile;
 mod protocol;
 mod routes;
 mod server;
