@@ -22,6 +22,9 @@ pub(crate) struct LaneLimits {
     pub(crate) total_timeout: Duration,
 }
 
+/// For how long after a start whoever waited for it is caught up with.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
 /// Places for blocking work of one kind, so that one kind cannot starve another.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -30,6 +33,8 @@ pub(crate) struct Lane {
     limits: LaneLimits,
     overload: Arc<Overload>,
     progress: Arc<Progress>,
+    /// How many may wait at first.
+    catch_up: Option<usize>,
 }
 
 /// When the lane last moved: something ended, or began while there was room.
@@ -85,6 +90,28 @@ impl Lane {
             limits: LaneLimits { places, ..limits },
             overload: Arc::new(Overload::of(name)),
             progress: Arc::new(Progress::new()),
+            catch_up: None,
+        }
+    }
+
+    /// For [`CATCH_UP`] from now, `room` may wait, each for as long as a result may take. Those who
+    /// came while nobody served arrive all at once, and to refuse them would make a restart lose
+    /// requests that the socket has kept.
+    pub(crate) fn catch_up(&mut self, room: usize) {
+        self.catch_up = Some(room);
+    }
+
+    /// How many may wait now, and how long.
+    fn limits_of_wait(&self) -> (usize, Duration) {
+        let limits = &self.limits;
+        match self.catch_up {
+            Some(room) if self.progress.created.elapsed() < CATCH_UP => {
+                (room.max(limits.max_waiting), limits.total_timeout)
+            }
+            _ => (
+                limits.max_waiting,
+                limits.queue_timeout.min(limits.total_timeout),
+            ),
         }
     }
 
@@ -139,8 +166,8 @@ impl Lane {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let _waiter = Waiter::enter(self)?;
-        let limit = self.limits.queue_timeout.min(self.limits.total_timeout);
+        let (room, limit) = self.limits_of_wait();
+        let _waiter = Waiter::enter(self, room)?;
         match timeout(limit, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(self.overloaded()),
@@ -170,10 +197,10 @@ impl Drop for Ended {
 struct Waiter<'a>(&'a Lane);
 
 impl<'a> Waiter<'a> {
-    fn enter(lane: &'a Lane) -> Result<Self, LaneError> {
+    fn enter(lane: &'a Lane, room: usize) -> Result<Self, LaneError> {
         let before = lane.waiting.fetch_add(1, Ordering::Relaxed);
         let waiter = Self(lane);
-        if before >= lane.limits.max_waiting {
+        if before >= room {
             drop(waiter);
             return Err(lane.overloaded());
         }
@@ -242,6 +269,40 @@ mod tests {
         );
         assert_eq!(lane.waiting(), 0);
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_start_is_not_refused() {
+        let mut lane = Arc::into_inner(lane(1, 0, 0, 60_000)).unwrap();
+        lane.catch_up(2);
+        let lane = Arc::new(lane);
+        let release = occupy(&lane).await;
+        let waiting = [(); 2].map(|()| {
+            let lane = Arc::clone(&lane);
+            tokio::spawn(async move { lane.run(|_| ()).await })
+        });
+        while lane.waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let one_more = lane.run(|_| ()).await;
+        assert!(matches!(one_more, Err(LaneError::Overloaded { .. })));
+        drop(release);
+        for one in waiting {
+            one.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_is_over_after_a_while() {
+        let mut lane = Arc::into_inner(lane(1, 7, 20, 1_000)).unwrap();
+        let usual = lane.limits_of_wait();
+        assert_eq!(usual, (7, Duration::from_millis(20)));
+        lane.catch_up(100);
+        assert_eq!(lane.limits_of_wait(), (100, Duration::from_secs(1)));
+        let mut progress = Progress::new();
+        progress.created -= CATCH_UP;
+        lane.progress = Arc::new(progress);
+        assert_eq!(lane.limits_of_wait(), usual);
     }
 
     #[tokio::test]

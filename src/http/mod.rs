@@ -220,6 +220,18 @@ impl App {
         self
     }
 
+    /// At first, all connections may wait: those whose requests came while nobody served arrive all
+    /// at once.
+    #[must_use]
+    pub fn catching_up(mut self) -> Self {
+        // Over TCP, and over unix sockets.
+        let room = self.settings.max_connections.saturating_mul(2);
+        for lane in [&mut self.queries, &mut self.writes, &mut self.reads] {
+            lane.catch_up(room);
+        }
+        self
+    }
+
     /// What `POST /v1/reload` does.
     #[must_use]
     pub fn with_reload(mut self, reload: Arc<ReloadFn>) -> Self {

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 
 CACHE = pathlib.Path("/var/cache/alfred/system")
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -36,7 +37,8 @@ class Machine:
     def __init__(self, base, binds=()):
         CACHE.mkdir(parents=True, exist_ok=True)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
-        self.name = "alfred-" + self.folder.name.lower().replace("_", "-")
+        # The folder's name may end in what no name of a machine may end in.
+        self.name = f"alfred-run-{uuid.uuid4().hex[:8]}"
         self.root = self.folder / "root"
         self.binds = list(binds)
         self.process = None

@@ -102,7 +102,7 @@ fn open_and_serve(
     warm_up(&parts);
     let reloader = Reloader::new(load, Arc::clone(notifier), config, parts);
     let attendant = Arc::new(Attendant {
-        live: reloader.live(),
+        live: reloader.begin(sockets.are_passed),
         notifier: Arc::clone(notifier),
         own: own::Own::through(&sockets.listeners),
         reloader,

@@ -66,14 +66,22 @@ impl Reloader {
         })
     }
 
-    /// The application to begin with, which reloads replace.
-    pub(super) fn live(&self) -> Arc<Live> {
+    /// The application to begin with, which reloads replace. `is_awaited`: its sockets were kept
+    /// while nobody served.
+    pub(super) fn begin(&self, is_awaited: bool) -> Arc<Live> {
         let first = || {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let app = app::build(&held.config, &held.parts, self.extras());
+            let mut app = app::build(&held.config, &held.parts, self.extras());
+            if is_awaited {
+                app = app.catching_up();
+            }
             Arc::new(Live::new(Arc::new(app)))
         };
         Arc::clone(self.live.get_or_init(first))
+    }
+
+    fn live(&self) -> Arc<Live> {
+        self.begin(false)
     }
 
     fn extras(&self) -> Extras {

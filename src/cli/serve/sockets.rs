@@ -14,6 +14,8 @@ pub(super) struct Sockets {
     pub(super) listeners: Vec<Listener>,
     /// Those whose file goes when the daemon does.
     pub(super) files: Vec<SocketFile>,
+    /// Whether systemd holds them, also while nobody serves.
+    pub(super) are_passed: bool,
 }
 
 /// Takes what systemd passed, else binds what is configured; and the socket for local commands.
@@ -34,7 +36,8 @@ pub(super) fn open(config: &Config) -> Result<Sockets, Failure> {
             listener.url()
         )));
     }
-    if sockets.listeners.is_empty() {
+    sockets.are_passed = !sockets.listeners.is_empty();
+    if !sockets.are_passed {
         for address in &addresses {
             let listener = http::bind(address).map_err(|error| bind_failure(&error))?;
             sockets.listeners.push(listener);

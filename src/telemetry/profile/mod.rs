@@ -25,7 +25,8 @@ impl Turn {
     #[must_use]
     pub fn take() -> Option<Self> {
         let was_taken = IS_TAKEN.swap(true, Ordering::AcqRel);
-        (!was_taken).then_some(Self(()))
+        // Only then is one made: it gives the turn back when it is dropped.
+        (!was_taken).then(|| Self(()))
     }
 }
 

@@ -32,7 +32,11 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            let start = &self.body[..self.body.len().min(400)];
+            let start = String::from_utf8_lossy(start);
+            panic!("{error}: {} {:?} {start}", self.status, self.headers)
+        })
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
