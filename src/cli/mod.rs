@@ -209,7 +209,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
             output::ignore_closed_pipe(error.print());
             return Ok(());
         }
-        Err(error) => return Err(usage(&error)),
+        Err(error) => return Err(usage(without_secrets(error))),
     };
     let context = Context {
         json: global.json,
@@ -240,8 +240,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
     outcome
 }
 
+/// clap shows the value that it did not take: not that of a header, and not a password in a URL.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    let shown = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let value = shown(&error, ContextKind::InvalidValue);
+    let is_header = shown(&error, ContextKind::InvalidArg).starts_with("--header");
+    let is_secretive = is_header || (value.contains("://") && value.contains('@'));
+    if is_secretive && !value.is_empty() {
+        error.insert(
+            ContextKind::InvalidValue,
+            ContextValue::String("***".to_owned()),
+        );
+    }
+    error
+}
+
 /// clap's own message, in the shape of ours: what failed, then the hint.
-fn usage(error: &clap::Error) -> Failure {
+fn usage(error: clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::report::{Format, Report};
 use crate::soak::run_folder::{self, RecordedRun, RunFolderError};
 use crate::soak::shelf;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +65,12 @@ pub fn run(args: &ReportArgs, runs_dir: &Path, context: &Context) -> Outcome {
                 .hint("leave out --baseline, or use --format json"),
         );
     }
+    if let Some(name) = named_twice(&runs) {
+        return Err(Failure::usage(format!(
+            "the run {name} is named twice, and would be added to itself"
+        ))
+        .hint("name each run once; to compare two runs: --baseline RUN"));
+    }
     let color = args.output.is_none() && console::colors_enabled();
     let mut report = Report::of(runs).map_err(folder_failure)?;
     if !args.baseline.is_empty() {
@@ -83,6 +90,13 @@ pub fn run(args: &ReportArgs, runs_dir: &Path, context: &Context) -> Outcome {
             Failure::failed(format!("cannot write the report to {}", path.display())).because(error)
         }),
     }
+}
+
+/// A run that stands among `runs` more than once.
+fn named_twice(runs: &[RecordedRun]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    let again = runs.iter().find(|run| !seen.insert(run.run.id.as_str()))?;
+    Some(again.folder.display().to_string())
 }
 
 fn read(name: &str, runs_dir: &Path) -> Result<RecordedRun, Failure> {

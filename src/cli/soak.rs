@@ -194,10 +194,7 @@ pub fn run(args: &SoakArgs, config: &Config, context: &Context) -> Outcome {
         Some(folder) => soak_resume::one(args, folder)?,
         None if args.resume_unfinished => soak_resume::newest_or_new(args, &around)?,
         None => Plan::New {
-            scenario: args
-                .given()
-                .and_then(Scenario::resolve)
-                .map_err(resolve_failure)?,
+            scenario: new_scenario(args, &around)?,
             place: match &args.out {
                 Some(folder) => Place::At(folder.clone()),
                 None => Place::In(runs_dir.clone()),
@@ -205,6 +202,34 @@ pub fn run(args: &SoakArgs, config: &Config, context: &Context) -> Outcome {
         },
     };
     perform(&plan, &around)
+}
+
+/// The scenario of a new run, once what it samples is there.
+pub(super) fn new_scenario(args: &SoakArgs, around: &Around<'_>) -> Result<Scenario, Failure> {
+    around.say_what_the_environment_says(args);
+    let scenario = args.given().and_then(Scenario::resolve);
+    let scenario = scenario.map_err(|error| in_file(args, resolve_failure(error)))?;
+    match scenario.sampling.absent() {
+        None => Ok(scenario),
+        Some(absent) => Err(Failure::usage("cannot start a soak")
+            .because(absent)
+            .hint("name what runs with --pid or --unit, or leave both out")),
+    }
+}
+
+/// What is wrong in the scenario file alone is wrong in the configuration.
+fn in_file(args: &SoakArgs, failure: Failure) -> Failure {
+    let Some(path) = &args.scenario else {
+        return failure;
+    };
+    let alone = Settings::read(path).and_then(Scenario::resolve);
+    match alone {
+        Err(error @ ScenarioError::Value(_)) => {
+            let problem = format!("the scenario {} is wrong: {error}", path.display());
+            Failure::configuration("cannot start a soak").because(problem)
+        }
+        _ => failure,
+    }
 }
 
 /// Makes the run, says its verdict, tells others, and ends as it does.
@@ -366,6 +391,9 @@ pub(super) fn run_failure(error: SoakError, place: Option<&Place>) -> Failure {
                 .because(error)
                 .hint(hint)
         }
+        SoakError::Lost { .. } => Failure::failed("the soak cannot be recorded")
+            .because(error)
+            .hint("see that the disk has room, and that nobody removes the folder of a run"),
         SoakError::Folder(folder) => super::report::folder_failure(folder),
         SoakError::Resume(resume) => soak_resume::failure(resume),
         SoakError::Left { folder } => {

@@ -1,6 +1,7 @@
 //! What follows a verdict, once it is written and printed: people are told, and old runs go. Neither
 //! changes the exit code.
 
+use super::soak::SoakArgs;
 use super::soak_notice::Voice;
 use super::{Context, runs};
 use crate::clock::SystemClock;
@@ -53,6 +54,22 @@ impl<'a> Around<'a> {
             only_bad: notify.on == "fail",
             retention,
         })
+    }
+
+    /// The environment wins over a scenario file, and its names are such as other tools set, too.
+    pub(super) fn say_what_the_environment_says(&self, args: &SoakArgs) {
+        let Some(file) = &args.scenario else {
+            return;
+        };
+        for name in ["TARGET_URL", "QUERY_FILE", "QPS", "DURATION"] {
+            if self.context.environment.get(name).is_none() {
+                continue;
+            }
+            let file = file.display();
+            self.voice.warn(&format!(
+                "{name} is set in the environment, and wins over {file}"
+            ));
+        }
     }
 
     /// Tells of the verdict on what is recorded in `folder`, and removes runs that it pushed out.

@@ -37,6 +37,9 @@ pub struct RequestArgs {
     /// Request timeout, from send [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
+    /// How long requests in flight are waited for at the end [default: the timeout, 60s at most]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub grace: Option<Duration>,
     /// Most connections at a time; what is due beyond waits for one [default: the in-flight cap]
     #[arg(long, value_name = "COUNT")]
     pub connections: Option<usize>,
@@ -68,6 +71,7 @@ impl RequestArgs {
             shuffle: self.shuffle.then_some(true),
             unique: self.unique.then_some(true),
             timeout: self.timeout,
+            grace: self.grace,
             connections: self.connections,
             ca_file: self.ca_file.clone(),
             insecure: self.insecure.then_some(true),
@@ -82,6 +86,7 @@ impl RequestArgs {
 fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once(':')
-        .ok_or_else(|| format!("{text:?} is not NAME: VALUE"))?;
+        // What was given is not shown: it may hold a secret.
+        .ok_or_else(|| "a header is NAME: VALUE, and this one has no colon".to_owned())?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

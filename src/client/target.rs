@@ -169,9 +169,20 @@ fn check_path(text: &str, path: &str) -> Result<(), ClientError> {
         .map_err(|error| refuse(text, format!("its path: {error}")))
 }
 
+/// What was said, without a user name and password.
+fn without_user(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) if scheme.is_empty() => format!("***{}", &rest[at..]),
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
 fn refuse(text: &str, problem: impl Into<String>) -> ClientError {
     ClientError::Address {
-        text: text.to_owned(),
+        text: without_user(text),
         problem: problem.into(),
     }
 }
@@ -182,6 +193,23 @@ mod tests {
 
     fn target(text: &str) -> Target {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for text in [
+            "http://me:secret@host/",
+            "ftp://me:secret@host/x@y",
+            "me:secret@host",
+        ] {
+            let told = text.parse::<Target>().unwrap_err().to_string();
+            assert!(
+                told.contains("***@host") && !told.contains("secret"),
+                "{told}"
+            );
+        }
+        let told = "ftp://host/x@y".parse::<Target>().unwrap_err().to_string();
+        assert!(told.contains("ftp://host/x@y"), "{told}");
     }
 
     #[test]

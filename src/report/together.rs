@@ -28,14 +28,23 @@ pub(super) fn judge(runs: &[RecordedRun], tally: &Tally) -> Result<VerdictRecord
         coverage(run).map_or_else(|| planned_windows(run), |coverage| coverage.windows_planned)
     };
     let first = runs.first();
+    let (windows_planned, windows_recorded) = (
+        runs.iter().map(planned).sum::<u64>(),
+        runs.iter().map(|run| run.windows.len() as u64).sum::<u64>(),
+    );
+    let measured_ns = measured_together_ns(runs);
+    // What is missing is known in windows alone.
+    let missing = windows_planned.saturating_sub(windows_recorded);
+    let missing_ns = (measured_ns / windows_recorded.max(1)).saturating_mul(missing);
     let mut record = verdict::judge(&Evidence {
         tally,
         thresholds: &thresholds,
         findings: &findings,
         too_short,
-        measured_ns: measured_together_ns(runs),
-        windows_planned: runs.iter().map(planned).sum(),
-        windows_recorded: runs.iter().map(|run| run.windows.len() as u64).sum(),
+        planned_ns: measured_ns.saturating_add(missing_ns),
+        measured_ns,
+        windows_planned,
+        windows_recorded,
         max_in_flight: first.map_or(0, |run| {
             usize::try_from(run.run.scenario.max_in_flight).unwrap_or(usize::MAX)
         }),

@@ -3,6 +3,7 @@
 use super::run_log::RunLogError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -62,6 +63,10 @@ impl Appended {
     /// next piece.
     pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), RunLogError> {
         let written = self.mend().and_then(|()| {
+            // It would be written, and be gone with this process.
+            if self.file.metadata()?.nlink() == 0 {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "it was removed"));
+            }
             self.is_torn = true;
             self.file.write_all(piece)?;
             self.file.sync_data()

@@ -334,11 +334,11 @@ impl<'a> Keeper<'a> {
             thresholds: &self.scenario.thresholds,
             findings: &shown.0,
             too_short: shown.1.clone(),
+            planned_ns,
             measured_ns: self.past.recorded_ns,
             windows_planned,
-            // What is missing is counted in time, rounded up to whole windows: a resumed run has a
-            // shorter one.
-            windows_recorded: windows_planned.saturating_sub(missing_ns.div_ceil(window_ns)),
+            // Of those that are missing in part the rest was recorded: a resumed run has a shorter one.
+            windows_recorded: windows_planned.saturating_sub(missing_ns / window_ns),
             max_in_flight: self.scenario.max_in_flight,
             end,
             suspended: self.past.clocks.suspended(),
@@ -347,6 +347,11 @@ impl<'a> Keeper<'a> {
             query_count,
             unique: self.scenario.unique,
         }
+    }
+
+    /// Everything that was counted.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.past.tally
     }
 
     /// Waits until all windows and events are on disk.

@@ -38,7 +38,19 @@ pub fn whole(folder: &Path) -> Result<Whole, RunFolderError> {
     let (_, events_bytes) =
         whole_lines::<serde::de::IgnoredAny>(&folder.join(files::EVENTS), &events)?;
     let ends = group_ends(&histograms);
-    let kept = records.len().min(ends.len() - 1);
+    let logged = ends.len() - 1;
+    if records.len().abs_diff(logged) > 1 {
+        return Err(RunFolderError::Damaged {
+            path: folder.to_owned(),
+            problem: format!(
+                "{} has {} whole windows and {} {logged}; a kill or a power loss costs one at most",
+                files::WINDOWS,
+                records.len(),
+                files::HISTOGRAMS
+            ),
+        });
+    }
+    let kept = records.len().min(logged);
     let windows_bytes: usize = windows
         .split_inclusive(|byte| *byte == b'\n')
         .take(kept)

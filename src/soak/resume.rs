@@ -142,6 +142,7 @@ pub fn settings_of(
         }),
         seed: Some(scenario.seed),
         timeout: Some(Duration::from_millis(scenario.timeout_ms)),
+        grace: Some(Duration::from_millis(scenario.grace_ms)),
         max_in_flight: Some(usize::try_from(scenario.max_in_flight).unwrap_or(usize::MAX)),
         thresholds: Some(parsed(&scenario.thresholds).map_err(wrong)?),
         drift: Some(parsed(&scenario.drift).map_err(wrong)?),

@@ -5,6 +5,7 @@ use super::clocks::Reading;
 use super::driver::{Begin, Driver, Interrupt, Phase};
 use super::event::EventRecord;
 use super::keeper::{Keeper, Kept, Past};
+use super::latency::Series;
 use super::ledger::Start;
 use super::queries::{PathError, QueriesError, QuerySet, Requests};
 use super::record::{FORMAT, HostRecord, RunRecord, VerdictRecord, WindowRecord};
@@ -13,7 +14,7 @@ use super::run_folder::{self, RunFolderError};
 use super::run_log::{RunLog, RunLogError};
 use super::scenario::Scenario;
 use super::tally::Tally;
-use super::units::nanoseconds;
+use super::units::{nanoseconds, show_count, show_latency_us};
 use super::verdict::{End, judge};
 use crate::clock::Clock;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,14 @@ pub enum SoakError {
     /// The run folder cannot be written.
     #[error(transparent)]
     RunLog(#[from] RunLogError),
+    /// What was measured cannot be recorded to its end, so there is no verdict.
+    #[error("{error}; measured and not judged: {measured}")]
+    Lost {
+        /// Why.
+        error: Box<SoakError>,
+        /// Counts and percentiles of the whole run.
+        measured: String,
+    },
     /// The run folder cannot be read back.
     #[error(transparent)]
     Folder(RunFolderError),
@@ -254,12 +263,34 @@ pub(super) fn drive(
     // There is no load any more that evidence could be of.
     keeper.close_recorder();
     keeper.record(true, watch)?;
-    keeper.settle(watch)?;
+    let settled = keeper.settle(watch);
+    settled.map_err(|error| lost(error, keeper.tally()))?;
     keeper.finish_recorder(end, watch);
-    let shown = run_folder::findings(&folder, &keeper.asked(end)).map_err(SoakError::Folder)?;
+    let shown = run_folder::findings(&folder, &keeper.asked(end)).map_err(SoakError::Folder);
+    let shown = shown.map_err(|error| lost(error, keeper.tally()))?;
     let verdict = judge(&keeper.evidence(end, query_count, &shown, watch));
-    keeper.finish(&verdict, watch)?;
+    let finished = keeper.finish(&verdict, watch);
+    finished.map_err(|error| lost(error, keeper.tally()))?;
     Ok(FinishedRun { folder, verdict })
+}
+
+/// The folder is gone or full: what was measured is told at least.
+fn lost(error: SoakError, tally: &Tally) -> SoakError {
+    let shown = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), show_latency_us);
+    let (counts, response) = (&tally.counts, tally.percentiles(Series::Response));
+    let measured = format!(
+        "due {}, ok {}, errors {}, shed {}; response p50 {}, p95 {}, p99 {}, max {}",
+        show_count(counts.due),
+        show_count(counts.ok),
+        show_count(counts.error),
+        show_count(counts.shed),
+        shown(response.p50),
+        shown(response.p95),
+        shown(response.p99),
+        shown(response.max)
+    );
+    let error = Box::new(error);
+    SoakError::Lost { error, measured }
 }
 
 fn run_record(scenario: &Scenario, id: String, queries: &QuerySet, now: Reading) -> RunRecord {

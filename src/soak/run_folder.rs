@@ -86,6 +86,17 @@ pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
         tally.cache.answers += window.cache.answers;
         tally.cache.cached += window.cache.cached;
     }
+    let judged_due = verdict.as_ref().map(|verdict| verdict.counts.due);
+    if let Some(due) = judged_due.filter(|due| *due != tally.counts.due) {
+        return Err(RunFolderError::Damaged {
+            path: folder.join(files::WINDOWS),
+            problem: format!(
+                "its {} windows hold {} requests, and {due} were judged",
+                windows.len(),
+                tally.counts.due
+            ),
+        });
+    }
     Ok(RecordedRun {
         folder: folder.to_owned(),
         run,

@@ -8,7 +8,7 @@ use super::record::ScenarioRecord;
 use super::recorder::settings::Recording;
 use super::sampler::Sampling;
 use super::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
-use super::threshold::{Scope, Threshold};
+use super::threshold::{Metric, Scope, Threshold};
 use super::units::{Rate, nanoseconds, show_duration};
 use crate::client::{Endpoint, Target, Trust};
 use std::collections::BTreeMap;
@@ -20,10 +20,12 @@ const DEFAULT_BODY: &str = r#"{"query": "{{query}}", "top_k": 3}"#;
 /// Windows that may be open at once: a window stays open until its requests end, at worst by their
 /// timeout, and an open one costs under 1 MiB.
 const MAX_OPEN_WINDOWS: u32 = 100;
-/// Longest wait for requests in flight at the end; also bounded by the request timeout. A longer
-/// wait would let a dead target hold up the verdict, a shorter one would call answers of a slow but
-/// living one unfinished.
-const MAX_GRACE: Duration = Duration::from_secs(5);
+/// Longest wait for requests in flight at the end that nobody asked for; also bounded by the request
+/// timeout. A longer wait would let a dead target hold up the verdict, a shorter one would call
+/// answers of a slow but living one unfinished.
+const DEFAULT_MAX_GRACE: Duration = Duration::from_secs(60);
+/// Longest that may be asked for, as the longest timeout.
+const MAX_GRACE: Duration = Duration::from_hours(1);
 /// Largest in-flight cap: each costs a connection.
 const MAX_IN_FLIGHT: usize = 1_000_000;
 
@@ -54,6 +56,8 @@ pub struct Scenario {
     pub window: Duration,
     /// Request timeout, from send.
     pub timeout: Duration,
+    /// How long requests in flight are waited for at the end.
+    pub grace: Duration,
     /// Most connections at a time.
     pub connections: Option<usize>,
     /// Whose certificates are trusted over https.
@@ -117,19 +121,16 @@ impl Scenario {
             headers: header_map(settings.headers.unwrap_or_default())?,
             path,
             body,
-            queries: settings.queries,
+            queries: settings.queries.map(absolute),
             shuffle: settings.shuffle.unwrap_or(false),
             unique,
             connections: settings.connections.map(check_connections).transpose()?,
             trust,
-            thresholds: check_scopes(
-                settings.thresholds.unwrap_or_else(default_thresholds),
-                window,
-                load.duration,
-            )?,
+            thresholds: check_scopes(thresholds_of(settings.thresholds), window, load.duration)?,
             load,
             window,
             timeout: check_timeout(timeout, window)?,
+            grace: check_grace(settings.grace.unwrap_or(timeout.min(DEFAULT_MAX_GRACE)))?,
             max_in_flight: check_in_flight(settings.max_in_flight.unwrap_or(10_000))?,
             drift: settings.drift.unwrap_or_default(),
             steps: settings.steps.unwrap_or_default(),
@@ -141,12 +142,6 @@ impl Scenario {
             recording,
             file: settings.file,
         })
-    }
-
-    /// How long requests in flight are waited for at the end: the request timeout, at most 5 s.
-    #[must_use]
-    pub fn grace(&self) -> Duration {
-        self.timeout.min(MAX_GRACE)
     }
 
     /// Reads the query set, when there is one: what the templates ask for.
@@ -198,7 +193,7 @@ impl Scenario {
             },
             seed: self.load.seed,
             timeout_ms: milliseconds(self.timeout),
-            grace_ms: milliseconds(self.grace()),
+            grace_ms: milliseconds(self.grace),
             max_in_flight: self.max_in_flight as u64,
             expected_status: self
                 .expected_status
@@ -223,14 +218,26 @@ impl Scenario {
     }
 }
 
+/// The thresholds that were said, else the defaults. Who says some and none on errors has the default
+/// one on errors: a target that fails at once is within every limit of its latency. An empty list
+/// holds nothing.
+fn thresholds_of(said: Option<Vec<Threshold>>) -> Vec<Threshold> {
+    let is_on_errors = |threshold: &Threshold| {
+        matches!(threshold.metric(), Metric::ErrorRate | Metric::Throughput)
+    };
+    let mut thresholds = said.unwrap_or_else(|| vec![default_threshold("p95<300ms")]);
+    if !thresholds.is_empty() && !thresholds.iter().any(is_on_errors) {
+        thresholds.push(default_threshold("error_rate<1%"));
+    }
+    thresholds
+}
+
 #[expect(
     clippy::expect_used,
     reason = "two constants, read in every test of this module"
 )]
-fn default_thresholds() -> Vec<Threshold> {
-    ["p95<300ms", "error_rate<1%"]
-        .map(|text| text.parse().expect("a threshold"))
-        .to_vec()
+fn default_threshold(text: &str) -> Threshold {
+    text.parse().expect("a threshold")
 }
 
 /// Templates of the path and of the body; a method that has no body by custom sends none.
@@ -247,12 +254,17 @@ fn templates(
     Ok([path.bound(&columns), body.bound(&columns)])
 }
 
+/// A run is also gone on with from another folder.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 fn trust(ca_file: Option<PathBuf>, insecure: Option<bool>) -> Result<Trust, ScenarioError> {
     match (ca_file, insecure.unwrap_or(false)) {
         (Some(_), true) => Err(ScenarioError::Value(
             "ca_file names whom to trust, and insecure trusts anybody: leave one out".to_owned(),
         )),
-        (Some(file), false) => Ok(Trust::File(file)),
+        (Some(file), false) => Ok(Trust::File(absolute(file))),
         (None, true) => Ok(Trust::Anybody),
         (None, false) => Ok(Trust::System),
     }
@@ -337,6 +349,17 @@ fn check_timeout(timeout: Duration, window: Duration) -> Result<Duration, Scenar
     )))
 }
 
+fn check_grace(grace: Duration) -> Result<Duration, ScenarioError> {
+    if grace <= MAX_GRACE {
+        return Ok(grace);
+    }
+    Err(ScenarioError::Value(format!(
+        "the grace must be 0s to {}, got {}",
+        show_duration(MAX_GRACE),
+        show_duration(grace)
+    )))
+}
+
 fn check_in_flight(cap: usize) -> Result<usize, ScenarioError> {
     if (1..=MAX_IN_FLIGHT).contains(&cap) {
         return Ok(cap);
@@ -366,6 +389,23 @@ fn header_map(headers: BTreeMap<String, String>) -> Result<http::HeaderMap, Scen
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_have_a_threshold_unless_one_is_given_or_none_is_wanted() {
+        let held = |said: Option<&[&str]>| {
+            let said = said.map(|said| said.iter().map(|text| text.parse().unwrap()).collect());
+            let thresholds = thresholds_of(said);
+            thresholds
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(held(None), ["p95<300ms", "error_rate<1%"]);
+        assert_eq!(held(Some(&["p95<2s"])), ["p95<2s", "error_rate<1%"]);
+        assert_eq!(held(Some(&["error_rate<5%"])), ["error_rate<5%"]);
+        assert_eq!(held(Some(&["throughput>9/s"])), ["throughput>9/s"]);
+        assert!(held(Some(&[])).is_empty());
+    }
 
     fn read(text: &str) -> Result<Settings, ScenarioError> {
         let folder = tempfile::tempdir().unwrap();
@@ -397,12 +437,15 @@ mod tests {
         let scenario = Scenario::resolve(read(WHOLE).unwrap()).unwrap();
         assert_eq!(scenario.name, "night-ly");
         assert_eq!(scenario.load.schedule().count(), 9_000);
-        assert_eq!(scenario.grace(), Duration::from_secs(2));
+        assert_eq!(scenario.grace, Duration::from_secs(2));
         assert!(scenario.queries.as_ref().unwrap().is_absolute());
         let record = scenario.record(&QuerySet::default());
         assert_eq!(record.expected_status, ["200", "404-410"]);
         assert_eq!(record.header_names, ["authorization"]);
-        assert_eq!(record.thresholds, ["p99<1s", "p99<2s in every 5m"]);
+        assert_eq!(
+            record.thresholds,
+            ["p99<1s", "p99<2s in every 5m", "error_rate<1%"]
+        );
         assert_eq!(record.drift, ["p95_growth<5ms/h", "rss_growth<1MiB/h"]);
         assert_eq!(record.steps, ["p95<10%"]);
     }

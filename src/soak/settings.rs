@@ -58,6 +58,9 @@ pub struct Settings {
     /// Request timeout, from send; default 10 s.
     #[serde(deserialize_with = "duration")]
     pub timeout: Option<Duration>,
+    /// How long requests in flight are waited for at the end; default: the timeout, at most 60 s.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Option<Duration>,
     /// Most connections at a time; default: the in-flight cap.
     pub connections: Option<usize>,
     /// PEM file of the authorities to trust over https; default: those of the machine.
@@ -200,7 +203,7 @@ pub enum ScenarioError {
     Value(String),
 }
 
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 32] = [
     "name",
     "target",
     "method",
@@ -218,6 +221,7 @@ const KEYS: [&str; 31] = [
     "arrivals",
     "seed",
     "timeout",
+    "grace",
     "connections",
     "ca_file",
     "insecure",
@@ -246,7 +250,7 @@ impl Settings {
         })?;
         let wrong = |error: toml::de::Error| ScenarioError::Wrong {
             path: path.to_owned(),
-            problem: error.to_string().trim_end().to_owned(),
+            problem: problem_of(&text, &error),
         };
         let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -299,6 +303,7 @@ impl Settings {
             arrivals: self.arrivals.or(base.arrivals),
             seed: self.seed.or(base.seed),
             timeout: self.timeout.or(base.timeout),
+            grace: self.grace.or(base.grace),
             connections: self.connections.or(base.connections),
             ca_file: self.ca_file.or(base.ca_file),
             insecure: self.insecure.or(base.insecure),
@@ -319,6 +324,27 @@ impl Settings {
             file: self.file.or(base.file),
         }
     }
+}
+
+/// Where and what, without the line itself: it may hold a header's value.
+fn problem_of(text: &str, error: &toml::de::Error) -> String {
+    const SECRETIVE: [&str; 7] = [
+        "header", "auth", "cookie", "token", "secret", "password", "key",
+    ];
+    let Some(span) = error.span() else {
+        return error.message().to_owned();
+    };
+    let before = text.get(..span.start).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let line = line.to_ascii_lowercase();
+    let what = if SECRETIVE.iter().any(|word| line.contains(word)) {
+        "the line cannot be read; it is not shown, since it may hold a secret"
+    } else {
+        error.message()
+    };
+    format!("line {number}, column {column}: {what}")
 }
 
 fn closest_key(key: &str) -> &'static str {
@@ -420,5 +446,27 @@ mod tests {
             assert!(unknown.contains(&format!("`{key}`")), "{key}");
         }
         assert_eq!(unknown.matches('`').count() / 2, KEYS.len() + 1);
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.toml");
+        let problem = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Settings::read(&path).unwrap_err().to_string()
+        };
+        let told = problem("qps = 1\nheaders = { Authorization = \"Bearer SECRET\" oops }\n");
+        assert!(
+            told.contains("line 2, column ") && !told.contains("SECRET"),
+            "{told}"
+        );
+        let told = problem("qps = 1\nheaders = \"SECRET\"\n");
+        assert!(!told.contains("SECRET"), "{told}");
+        let told = problem("window = 5\n");
+        assert!(
+            told.contains("line 1, column 10: invalid type: integer"),
+            "{told}"
+        );
     }
 }

@@ -52,6 +52,8 @@ pub struct Evidence<'a> {
     /// Step budgets that it was too short for, in words.
     pub too_short: Vec<String>,
     /// The length of the plan, as shortened by an interrupt.
+    pub planned_ns: u64,
+    /// How much of it was recorded.
     pub measured_ns: u64,
     /// Windows in that plan.
     pub windows_planned: u64,
@@ -80,7 +82,13 @@ pub fn judge(evidence: &Evidence<'_>) -> VerdictRecord {
     let invalid = invalid_reasons(evidence);
     let failed = failed_reasons(evidence, &thresholds);
     let (verdict, reasons) = match (invalid.is_empty(), failed.is_empty()) {
-        (false, _) => (Verdict::Invalid, invalid),
+        (false, _) => {
+            let besides = failed.iter().map(|reason| format!("besides, {reason}"));
+            (
+                Verdict::Invalid,
+                invalid.into_iter().chain(besides).collect(),
+            )
+        }
         (true, false) => (Verdict::Fail, failed),
         (true, true) => (Verdict::Pass, Vec::new()),
     };
@@ -103,6 +111,9 @@ fn failed_reasons(evidence: &Evidence<'_>, records: &[ThresholdRecord]) -> Vec<S
                 threshold.show(record.value)
             )
         });
+    let counts = &evidence.tally.counts;
+    let nothing = (counts.due > 0 && counts.ok == 0)
+        .then(|| format!("none of {} requests ended ok", show_count(counts.due)));
     let findings = evidence.findings;
     let drifts = findings
         .drift
@@ -116,7 +127,12 @@ fn failed_reasons(evidence: &Evidence<'_>, records: &[ThresholdRecord]) -> Vec<S
             step.series, step.at_s
         )
     });
-    crossed.chain(drifts).chain(steps).collect()
+    nothing
+        .into_iter()
+        .chain(crossed)
+        .chain(drifts)
+        .chain(steps)
+        .collect()
 }
 
 fn threshold_records(evidence: &Evidence<'_>) -> Vec<ThresholdRecord> {
@@ -207,15 +223,7 @@ fn invalid_reasons(evidence: &Evidence<'_>) -> Vec<String> {
             share * 100.0
         ));
     }
-    let missing = evidence
-        .windows_planned
-        .saturating_sub(evidence.windows_recorded);
-    if float(missing) > MISSING_SHARE * float(evidence.windows_planned) {
-        reasons.push(format!(
-            "{missing} of {} windows are missing (1 % is allowed)",
-            evidence.windows_planned
-        ));
-    }
+    reasons.extend(missing_reason(evidence));
     if evidence.suspended > SUSPENDED {
         reasons.push(format!(
             "the machine was suspended for {:.1} s",
@@ -225,6 +233,18 @@ fn invalid_reasons(evidence: &Evidence<'_>) -> Vec<String> {
     reasons.extend(starved_reason(evidence, lag_limit_ms));
     reasons.extend(unjudged_reasons(evidence));
     reasons
+}
+
+/// Counted in time: a resumed run has a shorter window.
+fn missing_reason(evidence: &Evidence<'_>) -> Option<String> {
+    let missing_ns = evidence.planned_ns.saturating_sub(evidence.measured_ns);
+    let share = ratio(missing_ns, evidence.planned_ns).filter(|share| *share > MISSING_SHARE)?;
+    Some(format!(
+        "{:.1} s of {:.1} s were not recorded, {:.1} % (1 % is allowed)",
+        seconds(missing_ns),
+        seconds(evidence.planned_ns),
+        share * 100.0
+    ))
 }
 
 /// p99 of the whole run does not show that the generator stood still for a part of it. A window

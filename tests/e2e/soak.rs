@@ -99,7 +99,7 @@ fn what_is_in_flight_at_the_end_counts_with_its_age() {
     let ran = bench.soak(
         "unfinished",
         &target.url(),
-        "--qps 10 --duration 1s --timeout 20s",
+        "--qps 10 --duration 1s --timeout 20s --grace 500ms",
     );
     ran.assert_sound(10);
     assert_eq!(ran.code, 99);
@@ -292,7 +292,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (
             with(&["--qps", "1", "--queries", "none.txt"]),
             2,
-            "cannot read the query set none.txt",
+            "/none.txt: No such file",
         ),
         (
             with(&["--qps", "1", "--queries", "none.txt"]),

@@ -167,7 +167,7 @@ fn killed_at(moments_ms: &[u64], duration: &str) {
         "{}",
         ran.stderr
     );
-    assert!(ran.stderr.contains("windows are missing"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("were not recorded"), "{}", ran.stderr);
     // Each gap is no longer than what the open window had, and the time in which nothing ran.
     for (from_s, to_s) in gaps(&recorded) {
         assert!(to_s >= from_s, "{from_s} {to_s}");

@@ -157,6 +157,7 @@ impl Synthetic {
             thresholds: &thresholds,
             findings: &findings,
             too_short,
+            planned_ns: self.windows * self.window_s * 1_000 * MS,
             measured_ns: self.windows * self.window_s * 1_000 * MS,
             windows_planned: self.windows,
             windows_recorded: run.windows.len() as u64,

@@ -60,7 +60,10 @@ struct Listed {
     start: String,
     target: String,
     qps: f64,
+    /// What was measured, where the run ended; else what is planned.
     duration_s: f64,
+    /// An interrupt ended it before its planned end.
+    stopped_early: bool,
     /// `finished`, `running`, `unfinished` or `damaged`.
     state: &'static str,
     verdict: Option<String>,
@@ -119,6 +122,7 @@ fn list_one(entry: &Entry) -> Listed {
             target: String::new(),
             qps: 0.0,
             duration_s: 0.0,
+            stopped_early: false,
             state,
             verdict: Some(state.to_owned()),
             p95_ms: None,
@@ -133,6 +137,7 @@ fn whole(
     record: &RunRecord,
     verdict: Option<&VerdictRecord>,
 ) -> Listed {
+    let coverage = verdict.map(|verdict| &verdict.coverage);
     Listed {
         run,
         kind: "run",
@@ -140,7 +145,8 @@ fn whole(
         start: record.start.wall.clone(),
         target: record.target.clone(),
         qps: record.scenario.qps,
-        duration_s: record.scenario.duration_s,
+        duration_s: coverage.map_or(record.scenario.duration_s, |coverage| coverage.measured_s),
+        stopped_early: coverage.is_some_and(|coverage| coverage.stopped_early),
         state,
         verdict: verdict.map(|verdict| verdict.verdict.as_str().to_owned()),
         p95_ms: verdict.and_then(|verdict| verdict.response_ms.p95),
@@ -159,6 +165,7 @@ fn capacity(run: String, state: &'static str, record: &CapacityRecord) -> Listed
         target: record.target.clone(),
         qps: record.held.map_or(0.0, |held| held.rate_per_s),
         duration_s: record.took_s.round(),
+        stopped_early: false,
         state,
         verdict: record.verdict.map(|verdict| verdict.as_str().to_owned()),
         p95_ms: step.and_then(|step| step.response_ms.p95),
@@ -190,13 +197,18 @@ fn table(listed: &[Listed]) -> String {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let _ = writeln!(
             text,
-            "{} {:<widest$} {:>9} {:>9} {:>11} {:>8}",
+            "{} {:<widest$} {:>9} {:>9} {:>11} {:>8}{}",
             style.apply_to(format!("{word:<10}")),
             one.run,
             format!("{}/s", one.qps),
             show_duration(length),
             or_dash(one.p95_ms.map(show_ms)),
             or_dash(one.error_rate.map(|rate| format!("{:.2} %", rate * 100.0))),
+            if one.stopped_early {
+                "  stopped early"
+            } else {
+                ""
+            },
         );
     }
     text

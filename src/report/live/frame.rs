@@ -72,6 +72,8 @@ pub(super) struct Now {
     pub(super) total: Row,
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) standings: Vec<Standing>,
+    /// That requests go out too late for any verdict.
+    pub(super) late: Option<String>,
 }
 
 /// How it is drawn.
@@ -145,6 +147,9 @@ fn progress(now: &Now, course: &Course, look: &Look, width: usize, lines: &mut V
         .clamp(BAR.0, BAR.1);
     lines.push((0, look.glyphs.bar(share, cells) + &told));
     lines.push((35, doing(now)));
+    if let Some(late) = &now.late {
+        lines.push((9, look.palette.doubtful.apply_to(late).to_string()));
+    }
     if let Some(interrupted) = &course.interrupted {
         lines.push((10, look.palette.doubtful.apply_to(interrupted).to_string()));
     }

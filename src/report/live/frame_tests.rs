@@ -74,6 +74,7 @@ fn now() -> Now {
             standing("error_rate<0.5%", "0.66 %, 33 % above", Some(false)),
             standing("p95<500ms in every 5m", "judged at the end", None),
         ],
+        late: None,
     }
 }
 

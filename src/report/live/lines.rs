@@ -1,13 +1,15 @@
 //! A line a window, where there is no terminal; of windows shorter than a second, one for all that
 //! closed in a second of the run.
 
-use super::words::{event_text, failing_text, interrupt_text, kinds, shown};
+use super::words::{event_text, failing_text, interrupt_text, kinds, late_text, shown};
 use crate::soak::driver::Interrupt;
 use crate::soak::event::EventRecord;
 use crate::soak::latency::Percentiles;
 use crate::soak::record::{RunRecord, WindowRecord};
 use crate::soak::tally::Counts;
+use crate::soak::threshold::Threshold;
 use crate::soak::units::show_count;
+use crate::soak::verdict::lag_limit_ms;
 use crate::soak::{Failing, Progress, Watch};
 use console::Term;
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ const LEAST_S: f64 = 1.0;
 
 pub(super) struct Lines {
     term: Term,
+    lag_limit_ms: f64,
     windows: u64,
     gathered: Option<Gathered>,
 }
@@ -31,6 +34,7 @@ struct Gathered {
     errors: BTreeMap<String, u64>,
     /// The highest of each.
     latency: Percentiles<u64>,
+    lag_p99_us: Option<u64>,
 }
 
 impl Gathered {
@@ -42,6 +46,7 @@ impl Gathered {
             counts: window.counts,
             errors: window.errors_by_kind.clone(),
             latency: window.response_us,
+            lag_p99_us: window.lag_us.p99,
         }
     }
 
@@ -58,9 +63,10 @@ impl Gathered {
         mine.p95 = mine.p95.max(other.p95);
         mine.p99 = mine.p99.max(other.p99);
         mine.max = mine.max.max(other.max);
+        self.lag_p99_us = self.lag_p99_us.max(window.lag_us.p99);
     }
 
-    fn line(&self, windows: u64) -> String {
+    fn line(&self, windows: u64, lag_limit_ms: f64) -> String {
         let (first, last) = (show_count(self.first), show_count(self.last));
         let (which, highest) = if first == last {
             (format!("window {first}"), "")
@@ -73,9 +79,17 @@ impl Gathered {
             format!(" ({})", kinds(&self.errors))
         };
         let (counts, latency) = (&self.counts, &self.latency);
+        let lag_p99_ms = Percentiles {
+            p99: self.lag_p99_us,
+            ..Percentiles::default()
+        }
+        .in_ms()
+        .p99;
+        let late = late_text(lag_p99_ms, lag_limit_ms)
+            .map_or_else(String::new, |text| format!(" ({text})"));
         format!(
             "soak {which} of {}: due {}, ok {}, errors {}{errors}, shed {}, {highest}p50 {}, p95 {}, \
-             p99 {}, max {}",
+             p99 {}, max {}{late}",
             show_count(windows),
             show_count(counts.due),
             show_count(counts.ok),
@@ -90,9 +104,10 @@ impl Gathered {
 }
 
 impl Lines {
-    pub(super) fn new(term: Term) -> Self {
+    pub(super) fn new(term: Term, thresholds: &[Threshold]) -> Self {
         Self {
             term,
+            lag_limit_ms: lag_limit_ms(thresholds),
             windows: 0,
             gathered: None,
         }
@@ -105,7 +120,7 @@ impl Lines {
 
     fn say_gathered(&mut self) {
         if let Some(gathered) = self.gathered.take() {
-            self.say(&gathered.line(self.windows));
+            self.say(&gathered.line(self.windows, self.lag_limit_ms));
         }
     }
 }
@@ -176,17 +191,29 @@ mod tests {
     fn windows_of_one_line_add_up() {
         let mut gathered = Gathered::of(&window(9, 0, Some(5_310)));
         assert_eq!(
-            gathered.line(2_880),
+            gathered.line(2_880, 5.0),
             "soak window 10 of 2,880: due 10, ok 10, errors 0, shed 0, p50 -, p95 5.31 ms, p99 -, \
              max -"
         );
         gathered.add(&window(10, 3, None));
         gathered.add(&window(11, 1, Some(812)));
         assert_eq!(
-            gathered.line(60),
+            gathered.line(60, 5.0),
             "soak windows 10 to 12 of 60: due 30, ok 26, errors 4 (timeout 4), shed 0, highest \
              p50 -, p95 5.31 ms, p99 -, max -"
         );
         assert!((gathered.length_s - 1.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_late_generator_is_named_while_it_runs() {
+        let mut late = window(0, 0, Some(9_000));
+        late.lag_us.p99 = Some(7_250);
+        let line = Gathered::of(&late).line(1, 5.0);
+        assert!(
+            line.ends_with(" (the generator is late: p99 of lag is 7.2 ms, 5.0 ms is the most)"),
+            "{line}"
+        );
+        assert!(!Gathered::of(&late).line(1, 30.0).contains("late"));
     }
 }

@@ -59,7 +59,7 @@ pub fn view(thresholds: Vec<Threshold>, surroundings: Surroundings) -> Box<dyn W
     if is_drawn(surroundings) {
         Box::new(screen::Screen::new(term, thresholds, surroundings.is_ascii))
     } else {
-        Box::new(lines::Lines::new(term))
+        Box::new(lines::Lines::new(term, &thresholds))
     }
 }
 

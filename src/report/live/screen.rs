@@ -7,7 +7,7 @@
 use super::frame::{self, Course, Look, Now, Row, Size};
 use super::glyphs::{ASCII, BLOCKS};
 use super::margin::Standings;
-use super::words::{clock, event_text, failing_text, interrupt_text, memory};
+use super::words::{clock, event_text, failing_text, interrupt_text, late_text, memory};
 use crate::clock::{Clock as _, SystemClock};
 use crate::report::text::Palette;
 use crate::soak::driver::Interrupt;
@@ -16,6 +16,7 @@ use crate::soak::latency::Series;
 use crate::soak::record::{RunRecord, UnitSample, WindowRecord};
 use crate::soak::threshold::Threshold;
 use crate::soak::units::nanoseconds;
+use crate::soak::verdict::lag_limit_ms;
 use crate::soak::view::Whole;
 use crate::soak::{Failing, Progress, Watch};
 use chrono::{DateTime, Datelike as _, Local, TimeZone, Timelike as _};
@@ -31,6 +32,7 @@ pub(super) struct Screen {
     term: Term,
     look: Look,
     standings: Standings,
+    lag_limit_ms: f64,
     course: Course,
     /// What the unit under test is called.
     unit: String,
@@ -47,6 +49,7 @@ impl Screen {
                 glyphs: if is_ascii { ASCII } else { BLOCKS },
             },
             term,
+            lag_limit_ms: lag_limit_ms(&thresholds),
             standings: Standings::new(thresholds),
             course: Course::default(),
             unit: String::new(),
@@ -132,6 +135,10 @@ impl Screen {
                 latency: open.percentiles(Series::Response),
             },
             standings: self.standings.now(&whole),
+            late: late_text(
+                total.percentiles(Series::Lag).in_ms().p99,
+                self.lag_limit_ms,
+            ),
             errors: total.errors_by_kind(),
             total: total_row,
         }

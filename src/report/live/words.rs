@@ -38,6 +38,14 @@ pub fn interrupt_text(interrupt: Interrupt) -> String {
     }
 }
 
+/// That requests went out too late for any verdict, where they did.
+pub(super) fn late_text(lag_p99_ms: Option<f64>, limit_ms: f64) -> Option<String> {
+    let lag_ms = lag_p99_ms.filter(|lag_ms| *lag_ms > limit_ms)?;
+    Some(format!(
+        "the generator is late: p99 of lag is {lag_ms:.1} ms, {limit_ms:.1} ms is the most"
+    ))
+}
+
 /// `timeout 3, connect 1`.
 pub(super) fn kinds(errors: &BTreeMap<String, u64>) -> String {
     let said: Vec<String> = errors

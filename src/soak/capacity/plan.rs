@@ -116,7 +116,7 @@ impl Plan {
     #[must_use]
     pub fn most(&self) -> (usize, Duration) {
         let (steps, confirms) = self.bounds.most_steps();
-        let around = self.scenario.load.warmup + self.scenario.grace();
+        let around = self.scenario.load.warmup + self.scenario.grace;
         let times = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let time = (self.step + around).saturating_mul(times(steps))
             + (self.confirm + around).saturating_mul(times(confirms))

@@ -169,7 +169,7 @@ impl Driver {
         Ok(Self {
             shared,
             plan,
-            grace_ns: nanoseconds(scenario.grace()),
+            grace_ns: nanoseconds(scenario.grace),
             // The opener ends after the engine, which holds the other end of its queue.
             threads: vec![engine.spawn()?, opening],
             waker,

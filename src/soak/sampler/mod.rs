@@ -23,6 +23,7 @@ use crate::client::Target;
 use reader::Reader;
 use record::{HostSample, UnitSample};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -81,6 +82,17 @@ impl Sampling {
                 .clone()
                 .unwrap_or_else(default_series),
         })
+    }
+
+    /// What is to be sampled and is not there, in words; a unit that is known and does not run is.
+    #[must_use]
+    pub fn absent(&self) -> Option<String> {
+        if let Some(pid) = self.pid {
+            let is_there = Path::new("/proc").join(pid.to_string()).exists();
+            return (!is_there).then(|| format!("there is no process {pid}"));
+        }
+        let unit = self.unit.as_ref()?;
+        unit::UnitState::is_unknown(unit).then(|| format!("systemd knows no unit {unit}"))
     }
 
     /// As it goes into `run.json`.

@@ -3,6 +3,7 @@
 use super::command::ask;
 use super::process::ProcessReading;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,15 +23,13 @@ pub(in crate::soak) struct UnitState {
 impl UnitState {
     /// Asks systemd.
     pub(in crate::soak) fn ask(unit: &str) -> Result<Self, String> {
-        let properties = "--property=LoadState,MainPID,NRestarts,ControlGroup";
-        let said = ask(
-            "systemctl",
-            &["show", properties, "--", unit],
-            SYSTEMD_PATIENCE,
-            10_000,
-        )
-        .map_err(|error| format!("{unit}: {error}"))?;
+        let said = show(unit).map_err(|error| format!("{unit}: {error}"))?;
         Self::parse(&said).ok_or_else(|| format!("{unit}: systemd knows no such unit"))
+    }
+
+    /// Whether systemd says that there is none; where it cannot be asked, that is not known.
+    pub(in crate::soak) fn is_unknown(unit: &str) -> bool {
+        show(unit).is_ok_and(|said| said.lines().any(|line| line == "LoadState=not-found"))
     }
 
     fn parse(said: &str) -> Option<Self> {
@@ -49,6 +48,12 @@ impl UnitState {
             control_group: value("ControlGroup").unwrap_or_default().to_owned(),
         })
     }
+}
+
+fn show(unit: &str) -> io::Result<String> {
+    let properties = "--property=LoadState,MainPID,NRestarts,ControlGroup";
+    let arguments = ["show", properties, "--", unit];
+    ask("systemctl", &arguments, SYSTEMD_PATIENCE, 10_000)
 }
 
 /// Figures of a control group at one moment.

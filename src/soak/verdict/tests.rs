@@ -40,6 +40,7 @@ fn evidence<'a>(tally: &'a Tally, thresholds: &'a [Threshold]) -> Evidence<'a> {
         thresholds,
         findings: &NOTHING,
         too_short: Vec::new(),
+        planned_ns: 10_000 * MS,
         measured_ns: 10_000 * MS,
         windows_planned: 10,
         windows_recorded: 10,
@@ -104,10 +105,8 @@ fn what_is_missing_or_shed_or_slept_is_invalid() {
         judge(&evidence).verdict == Verdict::Invalid
     };
     assert!(!invalid(&|_| ()));
-    assert!(invalid(&|e| e.windows_recorded = 9));
-    assert!(!invalid(
-        &|e| (e.windows_planned, e.windows_recorded) = (1_000, 990)
-    ));
+    assert!(invalid(&|e| e.measured_ns = 9_000 * MS));
+    assert!(!invalid(&|e| e.measured_ns = 9_900 * MS));
     assert!(invalid(&|e| e.suspended = Duration::from_secs(2)));
     assert!(!invalid(&|e| e.wall_step_ms = 3_600_000));
     assert!(invalid(&|e| e.end = End::Aborted("SIGTERM")));
@@ -208,4 +207,41 @@ fn windows_in_which_the_generator_stood_still_are_missing_ones() {
     };
     assert_eq!(with(&[0.1; 10]), Verdict::Pass);
     assert_eq!(with(&[0.1, 31.0]), Verdict::Invalid);
+}
+
+#[test]
+fn nothing_that_ended_ok_is_no_pass() {
+    let judged = judge(&evidence(&tally(0, 30, 0), &[]));
+    assert_eq!(judged.verdict, Verdict::Fail);
+    assert_eq!(judged.reasons, ["none of 30 requests ended ok"]);
+}
+
+#[test]
+fn what_is_missing_is_counted_in_time() {
+    let (tally, limits) = (tally(1_000, 0, 0), thresholds());
+    let mut most = evidence(&tally, &limits);
+    most.measured_ns = 9_900 * MS;
+    assert_eq!(judge(&most).verdict, Verdict::Pass);
+    most.measured_ns = 9_000 * MS;
+    let judged = judge(&most);
+    assert_eq!(judged.verdict, Verdict::Invalid);
+    assert_eq!(
+        judged.reasons,
+        ["1.0 s of 10.0 s were not recorded, 10.0 % (1 % is allowed)"]
+    );
+}
+
+#[test]
+fn an_invalid_run_tells_what_was_crossed_besides() {
+    let (tally, limits) = (tally(900, 100, 0), thresholds());
+    let mut slept = evidence(&tally, &limits);
+    slept.suspended = Duration::from_secs(3);
+    let judged = judge(&slept);
+    assert_eq!(judged.verdict, Verdict::Invalid);
+    assert_eq!(judged.reasons[0], "the machine was suspended for 3.0 s");
+    let told = judged.reasons[1..].join("; ");
+    assert!(
+        told.contains("besides, error_rate<1% was crossed: 10"),
+        "{told}"
+    );
 }

@@ -63,6 +63,7 @@ fn judged(made: &Made) -> Judged {
         thresholds: &thresholds,
         findings: &Findings::default(),
         too_short: Vec::new(),
+        planned_ns: 10_000 * MS,
         measured_ns: 10_000 * MS,
         windows_planned: 10,
         windows_recorded: 10,
