@@ -209,7 +209,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
             output::ignore_closed_pipe(error.print());
             return Ok(());
         }
-        Err(error) => return Err(usage(without_secrets(error))),
+        Err(error) => return Err(usage(&without_secrets(error))),
     };
     let context = Context {
         json: global.json,
@@ -260,7 +260,7 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
 }
 
 /// clap's own message, in the shape of ours: what failed, then the hint.
-fn usage(error: clap::Error) -> Failure {
+fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));

@@ -23,7 +23,7 @@ const MAX_OPEN_WINDOWS: u32 = 100;
 /// Longest wait for requests in flight at the end that nobody asked for; also bounded by the request
 /// timeout. A longer wait would let a dead target hold up the verdict, a shorter one would call
 /// answers of a slow but living one unfinished.
-const DEFAULT_MAX_GRACE: Duration = Duration::from_secs(60);
+const DEFAULT_MAX_GRACE: Duration = Duration::from_mins(1);
 /// Longest that may be asked for, as the longest timeout.
 const MAX_GRACE: Duration = Duration::from_hours(1);
 /// Largest in-flight cap: each costs a connection.
