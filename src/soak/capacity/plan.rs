@@ -59,6 +59,10 @@ pub struct Plan {
     settings: Settings,
 }
 
+/// Longest wait at the end of a step, unless another is given: a step beyond what the target holds leaves
+/// much in flight, which counts against it in any case.
+const GRACE: Duration = Duration::from_secs(5);
+
 impl Plan {
     /// Fills in defaults and checks everything. Rate, stages, duration, count and window of the settings give way to
     /// those of steps; budgets of drift and steps belong to long runs and are left out.
@@ -89,6 +93,8 @@ impl Plan {
         settings.window = settings.window.filter(usable).or(Some(step / WINDOWS));
         let warmup = (step / WARMUP_SHARE).clamp(WARMUP.0, WARMUP.1);
         settings.warmup = settings.warmup.or(Some(warmup));
+        let timeout = settings.timeout.unwrap_or(GRACE);
+        settings.grace = settings.grace.or(Some(timeout.min(GRACE)));
         (settings.drift, settings.steps) = (None, None);
         (settings.stages, settings.count) = (None, None);
         // A search goes beyond what the target holds on purpose.
