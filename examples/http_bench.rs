@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(1)
         .unwrap_or_else(|| "18080".to_owned());
     let listener = http::bind(&format!("127.0.0.1:{port}").parse()?)?;
-    println!("{}", listener.url());
+    println!("{}", listener.url(false));
     let cases = fakes::use_cases(Arc::new(fakes::instant_answer));
     let app = Arc::new(App::new(cases, Settings::default(), Arc::new(SystemClock)));
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -24,6 +24,7 @@ pub(super) fn run(arguments: &ConfigArgs, context: &Context) -> Outcome {
     let config = context.config()?;
     if matches!(arguments.verb, ConfigVerb::Check) {
         super::serve::checked(&config)?;
+        super::serve::warn_of(&config)?;
     }
     let shown = config.show();
     if context.json {

@@ -1,9 +1,10 @@
 //! The running daemon as the command line sees it: found through its socket, asked over HTTP.
 
-use crate::client::{ClientError, Endpoint, Limits, Outgoing, Response, request_blocking};
+use crate::client::{ClientError, Endpoint, Limits, Outgoing, Response, Trust, request_blocking};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, STATE_DIR, StoreKind};
 use crate::failure::Failure;
+use clap::Args;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,26 @@ const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 /// A daemon that answers.
 pub(super) struct Daemon {
     endpoint: Endpoint,
+    trust: Trust,
+}
+
+/// Flags that name a daemon.
+#[derive(Debug, Args)]
+pub(super) struct UrlArgs {
+    /// Ask this daemon, as http://127.0.0.1:8080 or https://alfred.example
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Trust these authorities over https [default: those of this machine]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "url",
+        conflicts_with = "insecure"
+    )]
+    ca_file: Option<PathBuf>,
+    /// Take any certificate over https
+    #[arg(long, requires = "url")]
+    insecure: bool,
 }
 
 /// Where the daemon over this store listens for local commands.
@@ -54,13 +75,29 @@ fn is_worth_waiting(response: &Response, path: &str) -> bool {
 }
 
 impl Daemon {
-    /// The daemon at `url`.
-    pub(super) fn at(url: &str) -> Result<Self, Failure> {
+    /// A daemon in the file system.
+    fn over(socket: PathBuf) -> Self {
+        Self {
+            endpoint: Endpoint::Unix(socket),
+            trust: Trust::default(),
+        }
+    }
+
+    /// The daemon that flags name, if they do.
+    pub(super) fn named(arguments: &UrlArgs) -> Result<Option<Self>, Failure> {
+        let Some(url) = &arguments.url else {
+            return Ok(None);
+        };
         let endpoint = url
             .trim_end_matches('/')
             .parse()
             .map_err(|error: ClientError| Failure::usage(format!("--url {url}")).because(error))?;
-        Ok(Self { endpoint })
+        let trust = match (&arguments.ca_file, arguments.insecure) {
+            (Some(file), _) => Trust::File(file.clone()),
+            (None, true) => Trust::Anybody,
+            (None, false) => Trust::System,
+        };
+        Ok(Some(Self { endpoint, trust }))
     }
 
     /// The daemon over the configured store, else the system-wide one when no store was said;
@@ -70,12 +107,7 @@ impl Daemon {
         if !config.is_said("store.path") {
             sockets.push(PathBuf::from(SYSTEM_SOCKET));
         }
-        sockets
-            .into_iter()
-            .map(|path| Self {
-                endpoint: Endpoint::Unix(path),
-            })
-            .find(Self::is_alive)
+        sockets.into_iter().map(Self::over).find(Self::is_alive)
     }
 
     /// As [`Daemon::find`]; where the configuration has changed what its socket is called by, the one whose
@@ -115,9 +147,7 @@ impl Daemon {
 
     /// The daemon at a socket, if one listens there.
     pub(super) fn alive_at(socket: PathBuf) -> Option<Self> {
-        let daemon = Self {
-            endpoint: Endpoint::Unix(socket),
-        };
+        let daemon = Self::over(socket);
         daemon.is_alive().then_some(daemon)
     }
 
@@ -173,11 +203,16 @@ impl Daemon {
             timeout: TIMEOUT,
             max_response_bytes: MAX_RESPONSE_BYTES,
         };
+        let outgoing = Outgoing {
+            trust: self.trust.clone(),
+            ..outgoing.clone()
+        };
         let once = || {
             request_blocking(&target, outgoing.clone(), limits).map_err(|error| {
+                let hint = hint(&error);
                 Failure::failed(format!("no answer from {target}"))
                     .because(error)
-                    .hint("is the daemon running? start it with `alfred serve`")
+                    .hint(hint)
             })
         };
         let mut response = once()?;
@@ -198,6 +233,15 @@ impl Daemon {
         let hint = (body["kind"] == "unknown_collection")
             .then(|| "list them with `alfred store info`".to_owned());
         Err(Failure::failed(what).maybe_hint(hint))
+    }
+}
+
+fn hint(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Tls { .. } => {
+            "name the authority of its certificate with --ca-file, and the daemon as the certificate does"
+        }
+        _ => "is the daemon running? start it with `alfred serve`",
     }
 }
 

@@ -1,6 +1,6 @@
 //! `alfred query`
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, UrlArgs};
 use super::{Context, Outcome, output, wiring};
 use crate::clock::{Deadline, SystemClock};
 use crate::config::StoreKind;
@@ -49,9 +49,8 @@ pub(super) struct QueryArgs {
     /// How the answer is made [default: `answer.kind`, extractive]
     #[arg(long, value_enum)]
     answer: Option<AnswerArg>,
-    /// Ask this daemon, as http://127.0.0.1:8080
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    #[command(flatten)]
+    at: UrlArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -90,10 +89,7 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
         },
         ..query
     };
-    let daemon = match &arguments.url {
-        Some(url) => Some(Daemon::at(url)?),
-        None => Daemon::find(&config),
-    };
+    let daemon = Daemon::named(&arguments.at)?.or_else(|| Daemon::find(&config));
     let reply = if let Some(daemon) = daemon {
         daemon.post("/v1/query", &body(&query))?
     } else {

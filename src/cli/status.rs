@@ -1,6 +1,6 @@
 //! `alfred status`
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, UrlArgs};
 use super::{Context, Outcome, output};
 use crate::failure::Failure;
 use clap::Args;
@@ -13,14 +13,13 @@ use std::fmt::Write as _;
     after_help = "Examples:\n  alfred status\n  alfred status --url http://127.0.0.1:8080 --json"
 )]
 pub(super) struct StatusArgs {
-    /// Ask this daemon, as http://127.0.0.1:8080
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    #[command(flatten)]
+    at: UrlArgs,
 }
 
 pub(super) fn run(arguments: &StatusArgs, context: &Context) -> Outcome {
-    let daemon = match &arguments.url {
-        Some(url) => Daemon::at(url)?,
+    let daemon = match Daemon::named(&arguments.at)? {
+        Some(daemon) => daemon,
         None => Daemon::find(&context.config()?).ok_or_else(|| {
             Failure::failed("no daemon is running over this store")
                 .hint("start it with `alfred serve`, or name one with --url")

@@ -16,6 +16,10 @@ pub const AT_START: &[&str] = &[
     "log.format",
 ];
 
+/// With TLS or without is what the daemon is started with, lest a key that is gone by mistake turns it off.
+/// Which certificate it is may change.
+const TLS: [&str; 2] = ["server.tls_cert", "server.tls_key"];
+
 /// Keys with another value than before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -55,12 +59,24 @@ impl Config {
             changes.at_start.retain(|key| *key != "store.kind");
             changes.at_start.push("store.kind");
         }
+        if self.speaks_tls() != former.speaks_tls() {
+            changes.live.retain(|key| !TLS.contains(key));
+            changes.at_start.extend(TLS);
+        }
         changes
     }
 
     /// Takes the values of [`AT_START`] from the configuration that the daemon was started with.
     pub fn keep_started(&mut self, started: &Self) {
+        let mut kept = AT_START.to_vec();
+        if self.speaks_tls() != started.speaks_tls() {
+            kept.extend(TLS);
+        }
         let (raw, old) = (&mut self.raw, &started.raw);
+        if kept.contains(&TLS[0]) {
+            raw.server.tls_cert.clone_from(&old.server.tls_cert);
+            raw.server.tls_key.clone_from(&old.server.tls_key);
+        }
         raw.server.listen.clone_from(&old.server.listen);
         raw.server.allow_anonymous = old.server.allow_anonymous;
         raw.store.kind.clone_from(&old.store.kind);
@@ -79,7 +95,6 @@ impl Config {
         self.embedding_kind = started.embedding_kind;
         self.store_dir.clone_from(&started.store_dir);
         self.models_dir.clone_from(&started.models_dir);
-        let mut kept = AT_START.to_vec();
         kept.push("store.dsn");
         for key in kept {
             if key == "store.dsn" && self.raw.store.dsn != old.store.dsn {
@@ -168,6 +183,25 @@ mod tests {
             assert_eq!(format!("{:?}", new.raw), format!("{:?}", old.raw), "{key}");
             assert_eq!(new.changes_since(&old), Changes::default(), "{key}");
         }
+    }
+
+    #[test]
+    fn tls_is_turned_on_and_off_at_a_start_and_changed_at_a_reload() {
+        let tls = |name| [("server.tls_cert", name), ("server.tls_key", name)];
+        let (plain, one, two) = (config(&[]), config(&tls("one")), config(&tls("two")));
+        assert_eq!(two.changes_since(&one).live, TLS);
+        assert_eq!(two.changes_since(&one).at_start, [""; 0]);
+        for (former, new) in [(&plain, &one), (&one, &plain)] {
+            let changes = new.changes_since(former);
+            assert_eq!((changes.live.len(), changes.at_start), (0, TLS.to_vec()));
+            let mut new = new.clone();
+            new.keep_started(former);
+            assert_eq!(new.speaks_tls(), former.speaks_tls());
+            assert_eq!(new.changes_since(former), Changes::default());
+        }
+        let mut changed = two.clone();
+        changed.keep_started(&one);
+        assert_eq!(changed.raw.server.tls_key, "two");
     }
 
     #[test]

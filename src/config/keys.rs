@@ -67,8 +67,8 @@ const DAY_MS: i64 = 86_400_000;
 pub const KEYS: &[Key] = &[
     key("server.listen", List, r#"["127.0.0.1:8080"]"#),
     key("server.allow_anonymous", Bool, "false"),
-    planned("server.tls_cert", Text, r#""""#),
-    planned("server.tls_key", Text, r#""""#),
+    key("server.tls_cert", Text, r#""""#),
+    key("server.tls_key", Text, r#""""#),
     planned("server.trusted_proxies", List, "[]"),
     key("server.max_connections", Integer(1, 1_000_000), "1024"),
     key("server.max_body_bytes", Integer(1_024, 1 << 30), "4194304"),

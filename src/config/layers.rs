@@ -117,6 +117,8 @@ pub(super) fn credentials(
         ("openai_api_key", "embedding.api_key"),
         ("redis_url", "embedding.redis_url"),
         ("webhook_url", "notify.webhook_url"),
+        ("tls_cert", "server.tls_cert"),
+        ("tls_key", "server.tls_key"),
     ];
     // Refused like its key: nobody must rely on a protection that is not there.
     let keys = folder.join(format!("{prefix}api_keys"));
@@ -128,9 +130,13 @@ pub(super) fn credentials(
     }
     for (name, path) in known {
         let file = folder.join(format!("{prefix}{name}"));
+        let is_file = path.starts_with("server.tls_");
         let text = match std::fs::read_to_string(&file) {
             // The unit's stand-in for a credential that is not there is a line without text.
             Ok(text) if text.trim().is_empty() => continue,
+            // Of these it is the place that is configured; who may not read them knows it all the same.
+            Ok(_) if is_file => file.display().to_string(),
+            Err(_) if is_file && file.exists() => file.display().to_string(),
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             // The store is root's; others have the daemon.

@@ -162,6 +162,7 @@ impl Config {
                 hint: "name a chat model of the provider, as \"gpt-4o-mini\"",
             });
         }
+        check_tls(&raw.server)?;
         check(&raw, &origins)?;
         let data_home = environment.data_home();
         let state = Some(PathBuf::from(STATE_DIR)).filter(|path| is_writable_dir(path));
@@ -197,6 +198,12 @@ impl Config {
         self.origins
             .get(path)
             .is_some_and(|(_, source)| source != "default")
+    }
+
+    /// Whether TLS is spoken over TCP.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        !self.raw.server.tls_cert.is_empty()
     }
 
     /// Whether a flag of the command line gave the key its value.
@@ -246,6 +253,17 @@ fn shown(key: &keys::Key, value: &Value) -> (String, String) {
         text
     };
     (masked, value.origin().unwrap_or("default").to_owned())
+}
+
+/// A certificate without its key is of no use, nor the other way round.
+fn check_tls(server: &raw::Server) -> Result<(), ConfigError> {
+    let (key, because) = match (server.tls_cert.is_empty(), server.tls_key.is_empty()) {
+        (true, false) => ("server.tls_cert", "`server.tls_key` is"),
+        (false, true) => ("server.tls_key", "`server.tls_cert` is"),
+        _ => return Ok(()),
+    };
+    let hint = "set both for TLS, or neither";
+    Err(ConfigError::Missing { key, because, hint })
 }
 
 /// What no key's own range says.

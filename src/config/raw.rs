@@ -31,6 +31,8 @@ pub struct Raw {
 pub struct Server {
     pub listen: Vec<String>,
     pub allow_anonymous: bool,
+    pub tls_cert: String,
+    pub tls_key: String,
     pub max_connections: usize,
     pub max_body_bytes: usize,
     pub max_head_bytes: usize,

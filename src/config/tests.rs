@@ -100,11 +100,32 @@ fn wrong_types_and_ranges_are_refused() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_not_ignored() {
-    let text = message(load("[server]\ntls_cert = \"/x.pem\"\n", &[]));
+    let text = message(load("[telemetry]\notlp_endpoint = \"http://x\"\n", &[]));
     assert!(
-        text.contains("`server.tls_cert`") && text.contains("not available"),
+        text.contains("`telemetry.otlp_endpoint`") && text.contains("not available"),
         "{text}"
     );
+}
+
+#[test]
+fn tls_takes_both_files_and_credentials_are_named_by_their_place() {
+    for (said, lacking) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
+        let text = message(load(&format!("server.{said} = \"/x.pem\""), &[]));
+        let expected = format!("`server.{lacking}` is not set, and `server.{said}` is");
+        assert!(text.contains(&expected), "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let credentials = ("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap());
+    write("tls_cert", "\n");
+    write("tls_key", "\n");
+    assert!(!load("", &[credentials]).unwrap().speaks_tls());
+    write("tls_cert", "a certificate");
+    write("tls_key", "a key");
+    let config = load("", &[credentials]).unwrap();
+    let place = folder.path().join("tls_key").display().to_string();
+    assert!(config.speaks_tls());
+    assert_eq!(config.raw.server.tls_key, place);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::reply::hex;
 use super::service::{self, Caller};
 use super::wire::framing::{Refusal, Refused};
 use super::wire::gate::{Gate, Limits};
+use super::wire::handshake::{Greeted, greet};
 use super::wire::socket::Socket;
 use super::{App, server::Phase};
 use http::{HeaderMap, StatusCode};
@@ -14,6 +15,7 @@ use hyper_util::rt::TokioTimer;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,11 +30,19 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// How long a refused client may go on sending until it has read the reply: closing at once would
 /// reset the connection and lose the reply.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a handshake may still take when the server stops: a request may come right after it.
+const LAST_HANDSHAKE: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it closes, its time is up, or the server stops.
 pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch::Receiver<Phase>) {
     let app = caller.live.app();
     let _connected = app.observer.connect();
+    let secured = tokio::select! {
+        biased;
+        secured = secure(&app, socket, app.settings.header_timeout()) => secured,
+        () = last_handshake(&mut phase) => None,
+    };
+    let Some(socket) = secured else { return };
     let signals = Arc::clone(&caller.signals);
     let gate = Gate::new(socket, limits(&app), Arc::clone(&signals));
     let respond = service_fn(move |request| {
@@ -67,6 +77,42 @@ pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch:
     } else if signals.unread.load(Ordering::Relaxed) {
         linger(&mut socket).await;
     }
+}
+
+/// The connection with TLS, where that is spoken over it; `None` when it is over already. Counts as a
+/// connection meanwhile, and takes at most `patience`.
+async fn secure(app: &App, socket: Socket, patience: Duration) -> Option<Socket> {
+    let (stream, tls) = match (socket, &app.tls) {
+        (Socket::Tcp(stream), Some(tls)) => (stream, tls),
+        (socket, _) => return Some(socket),
+    };
+    let greeted = tokio::time::timeout(patience, greet(stream, tls.config())).await;
+    match greeted.unwrap_or_else(|_| Greeted::Failed(io::ErrorKind::TimedOut.into())) {
+        Greeted::Secure(socket) => return Some(socket),
+        Greeted::Plain(mut socket) => {
+            let problem = Problem::malformed("plain_http", "TLS is spoken here: ask over https://");
+            let id = service::request_id(None);
+            refuse(app, &mut socket, &problem, id.to_str().unwrap_or_default()).await;
+        }
+        Greeted::Gone => {}
+        Greeted::Failed(error) => {
+            app.observer.no_handshake();
+            tracing::debug!(%error, "no TLS with a client: {error}");
+        }
+    }
+    None
+}
+
+/// Ends a while after the server has begun to close connections.
+async fn last_handshake(phase: &mut watch::Receiver<Phase>) {
+    if phase
+        .wait_for(|phase| *phase >= Phase::Closing)
+        .await
+        .is_err()
+    {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LAST_HANDSHAKE).await;
 }
 
 /// The next phase; never ends when there is none to come.
@@ -108,8 +154,11 @@ fn to_problem(refused: Refused) -> (Problem, String) {
     (problem, id)
 }
 
-/// Answers a connection beyond the cap without reading from it.
-pub(super) async fn turn_away(app: &App, mut socket: Socket) {
+/// Answers a connection beyond the cap without reading a request from it.
+pub(super) async fn turn_away(app: &App, socket: Socket) {
+    let Some(mut socket) = secure(app, socket, LINGER).await else {
+        return;
+    };
     let problem = Problem::overloaded("every connection is taken (server.max_connections)");
     let id = service::request_id(None);
     refuse(app, &mut socket, &problem, id.to_str().unwrap_or_default()).await;
@@ -159,7 +208,7 @@ async fn linger(socket: &mut Socket) {
         socket.shutdown().await?;
         let mut sink = [0; 8 * 1024];
         while socket.read(&mut sink).await? > 0 {}
-        Ok::<(), std::io::Error>(())
+        Ok::<(), io::Error>(())
     };
     // Whichever way it ends, the connection is over.
     let _ = tokio::time::timeout(LINGER, drain).await;

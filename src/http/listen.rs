@@ -57,14 +57,17 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// The address as a client would write it: `http://127.0.0.1:8080` or `unix:/path`.
+    /// The address as a client would write it: `http://127.0.0.1:8080`, or `https://` where TLS is
+    /// spoken over TCP; `unix:/path`.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn url(&self, over_tls: bool) -> String {
         match self {
-            Self::Tcp(socket) => socket.local_addr().map_or_else(
-                |_| "http://?".to_owned(),
-                |address| format!("http://{address}"),
-            ),
+            Self::Tcp(socket) => {
+                let scheme = if over_tls { "https" } else { "http" };
+                let address = socket.local_addr();
+                let address = address.map_or_else(|_| "?".to_owned(), |found| found.to_string());
+                format!("{scheme}://{address}")
+            }
             Self::Unix(socket) => {
                 let address = socket.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
@@ -257,7 +260,7 @@ mod tests {
         drop(bind(&address).unwrap());
         assert!(path.exists(), "the file stays when the socket closes");
         let served = bind(&address).unwrap();
-        assert_eq!(served.url(), format!("unix:{}", path.display()));
+        assert_eq!(served.url(true), format!("unix:{}", path.display()));
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
         let error = bind(&address).unwrap_err();

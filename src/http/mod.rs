@@ -8,7 +8,8 @@
 //! Decided here: a reply to an error whose request body was not read closes the connection and
 //! lingers, so that the client gets to read it. `POST` needs `content-type: application/json`
 //! (absent is 415 too: a web page may send other types to a local daemon without asking).
-//! HTTP/2 and TLS are left to a proxy.
+//! TLS over TCP is spoken where the application has an identity, at the time a connection is accepted.
+//! HTTP/2 is left to a proxy.
 
 mod blocking;
 mod body;
@@ -57,6 +58,7 @@ use crate::ingest::{IngestError, Ingester, NewDocument};
 use crate::search::{SearchError, Searcher};
 use crate::store::EmbeddingRepo;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Identity;
 use blocking::{Lane, LaneLimits};
 use overload::Overload;
 use serde_json::{Map, Value};
@@ -129,6 +131,8 @@ pub struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) status: Arc<StatusFn>,
     pub(crate) reload: Option<Arc<ReloadFn>>,
+    /// What is shown over TCP, where TLS is spoken.
+    pub(crate) tls: Option<Arc<Identity>>,
     /// Connections beyond the limit.
     pub(crate) crowd: Arc<Overload>,
     pub(crate) queries: Lane,
@@ -184,6 +188,7 @@ impl App {
             readiness: Arc::default(),
             status: Arc::new(Map::new),
             reload: None,
+            tls: None,
             cases,
             settings,
             clock,
@@ -239,6 +244,13 @@ impl App {
         self
     }
 
+    /// Speaks TLS over TCP with those who connect from now on; `None`: plain HTTP.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<Identity>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Adds sections to `GET /v1/status`: `pool`, `cache`, `reload`.
     #[must_use]
     pub fn with_status(mut self, status: Arc<StatusFn>) -> Self {
@@ -262,6 +274,12 @@ impl App {
     #[must_use]
     pub fn readiness(&self) -> &Arc<Readiness> {
         &self.readiness
+    }
+
+    /// What is shown over TCP, where TLS is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<Identity>> {
+        self.tls.as_ref()
     }
 
     /// What is missing for a query to be answered now, with the reason; empty when ready.

@@ -154,6 +154,11 @@ impl Observer {
         self.metrics.requests.refused(status.as_str());
     }
 
+    /// Counts a client with whom there was no agreement on TLS, or none in time.
+    pub(crate) fn no_handshake(&self) {
+        self.metrics.requests.no_handshake();
+    }
+
     fn count(&self, status: StatusCode) {
         if let Some(count) = self.by_status.get(usize::from(status.as_u16())) {
             count.fetch_add(1, Ordering::Relaxed);

@@ -37,7 +37,8 @@ pub struct Settings {
     /// goes on to its end. Default 300,000: a full batch on a slow machine.
     pub write_timeout_ms: u64,
     /// Longest time for a request head to arrive, from its first byte (of a new connection: from
-    /// when it was accepted), in ms; then 408. Default 10,000.
+    /// when it was accepted), in ms; then 408. As long for a TLS handshake before it; then the
+    /// connection is closed. Default 10,000.
     pub header_timeout_ms: u64,
     /// Longest time for a whole body to arrive, and for a stalled client to take more of its
     /// reply, in ms; the former is 408, the latter closes. Default 30,000.

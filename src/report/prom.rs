@@ -2,8 +2,14 @@
 
 use super::{Report, escaped};
 use crate::soak::latency::Series;
-use crate::soak::record::Verdict;
+use crate::soak::record::{ThresholdRecord, Verdict, VerdictRecord};
+use crate::soak::run_folder::RecordedRun;
 use std::fmt::Write as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The labels of a sample beside its scenario, and its value.
+type Sample = (String, f64);
 
 pub(super) fn report(report: &Report) -> String {
     let verdict = &report.verdict;
@@ -14,21 +20,79 @@ pub(super) fn report(report: &Report) -> String {
         .collect();
     let scenario = label(&names.join(" "));
     let mut text = String::new();
-    let mut metric = |name: &str, help: &str, samples: &[(String, f64)]| {
+    let mut metric = |name: &str, help: &str, samples: &[Sample]| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in samples {
             let _ = writeln!(text, "{name}{{scenario=\"{scenario}\"{labels}}} {value}");
         }
     };
+    metric(
+        "alfred_soak_verdict",
+        "1 for the verdict of the last run.",
+        &verdicts(verdict),
+    );
+    metric(
+        "alfred_soak_end_timestamp_seconds",
+        "When the last request of the run was due, in s since 1970.",
+        &end(&report.runs),
+    );
+    metric(
+        "alfred_soak_latency_ms",
+        "Latency quantiles of the run.",
+        &latencies(report),
+    );
+    metric(
+        "alfred_soak_requests",
+        "Due requests by how they ended.",
+        &requests(verdict),
+    );
+    metric(
+        "alfred_soak_error_rate",
+        "The share of due requests that did not end ok, 0 to 1.",
+        &verdict
+            .error_rate
+            .map(|rate| (String::new(), rate))
+            .into_iter()
+            .collect::<Vec<_>>(),
+    );
+    metric(
+        "alfred_soak_throughput_per_second",
+        "Requests that ended ok.",
+        &[(String::new(), verdict.throughput_per_s)],
+    );
+    metric(
+        "alfred_soak_threshold_held",
+        "1 for a threshold that held, 0 for one that was crossed.",
+        &thresholds(verdict),
+    );
+    text
+}
+
+fn verdicts(verdict: &VerdictRecord) -> Vec<Sample> {
     let words = [Verdict::Pass, Verdict::Fail, Verdict::Invalid].map(|word| {
         let is = f64::from(u8::from(word == verdict.verdict));
         (format!(",verdict=\"{}\"", word.as_str()), is)
     });
-    metric(
-        "alfred_soak_verdict",
-        "1 for the verdict of the last run.",
-        &words,
-    );
+    words.into()
+}
+
+/// By the wall clock of the machine that ran it; of several runs the last.
+fn end(runs: &[RecordedRun]) -> Vec<Sample> {
+    let of_run = |run: &RecordedRun| {
+        let start = OffsetDateTime::parse(&run.run.start.wall, &Rfc3339).ok()?;
+        let windows = run.windows.iter();
+        let measured_s = windows.map(|window| window.start_s + window.length_s);
+        let measured_s = measured_s.fold(0.0, f64::max);
+        let warmup_s = run.run.scenario.warmup_s;
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+        let start_s = start.unix_timestamp() as f64;
+        Some(start_s + warmup_s + measured_s)
+    };
+    let last = runs.iter().filter_map(of_run).reduce(f64::max);
+    last.map(|end| (String::new(), end)).into_iter().collect()
+}
+
+fn latencies(report: &Report) -> Vec<Sample> {
     let mut latencies = Vec::new();
     for series in Series::ALL {
         let percentiles = report.tally.percentiles(series).in_ms();
@@ -41,11 +105,10 @@ pub(super) fn report(report: &Report) -> String {
             }
         }
     }
-    metric(
-        "alfred_soak_latency_ms",
-        "Latency quantiles of the run.",
-        &latencies,
-    );
+    latencies
+}
+
+fn requests(verdict: &VerdictRecord) -> Vec<Sample> {
     let counts = &verdict.counts;
     let ends = [
         ("ok", counts.ok),
@@ -54,18 +117,16 @@ pub(super) fn report(report: &Report) -> String {
         ("in_flight_at_end", counts.in_flight_at_end),
     ]
     .map(|(end, count)| (format!(",end=\"{end}\""), crate::soak::units::float(count)));
-    metric(
-        "alfred_soak_requests",
-        "Due requests by how they ended.",
-        &ends,
-    );
-    let throughput = [(String::new(), verdict.throughput_per_s)];
-    metric(
-        "alfred_soak_throughput_per_second",
-        "Requests that ended ok.",
-        &throughput,
-    );
-    text
+    ends.into()
+}
+
+fn thresholds(verdict: &VerdictRecord) -> Vec<Sample> {
+    let sample = |threshold: &ThresholdRecord| {
+        let (expr, scope) = (label(&threshold.expr), label(&threshold.scope));
+        let labels = format!(",expr=\"{expr}\",scope=\"{scope}\"");
+        (labels, f64::from(u8::from(threshold.pass)))
+    };
+    verdict.thresholds.iter().map(sample).collect()
 }
 
 fn label(text: &str) -> String {

@@ -1,8 +1,10 @@
 //! What every TLS client here needs: certificates that the machine trusts, files of certificates,
-//! and a check that is none.
+//! and a check that is none; and what the daemon shows as a server.
 
+mod identity;
 mod unchecked;
 
+pub use identity::{Identity, IdentityError};
 pub use unchecked::Unchecked;
 
 use rustls::pki_types::CertificateDer;

@@ -22,6 +22,7 @@ mod manual;
 mod metrics;
 mod mistakes;
 mod model_script;
+mod monitoring;
 mod objects;
 mod postgres;
 #[path = "../../src/store/postgres/testing.rs"]
@@ -52,3 +53,4 @@ mod support;
 mod synthetic_run;
 mod systemd;
 mod terminal;
+mod tls;

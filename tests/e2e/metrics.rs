@@ -4,7 +4,7 @@ use crate::caching::{Redis, wait_for};
 use crate::postgres_server::Server;
 use crate::provider::Standin;
 use crate::support::{Daemon, Home, PATIENCE, eventually};
-use alfred::client::{Limits, Outgoing, request_blocking};
+use alfred::client::{Limits, Outgoing, Trust, request_blocking};
 use serde_json::json;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -19,7 +19,11 @@ impl Scrape {
             max_response_bytes: 4 << 20,
         };
         let endpoint = daemon.endpoint.at("/metrics");
-        let reply = request_blocking(&endpoint, Outgoing::default(), limits).unwrap();
+        let outgoing = Outgoing {
+            trust: Trust::Anybody,
+            ..Outgoing::default()
+        };
+        let reply = request_blocking(&endpoint, outgoing, limits).unwrap();
         assert_eq!(reply.status.as_u16(), 200);
         Self(String::from_utf8(reply.body.to_vec()).unwrap())
     }

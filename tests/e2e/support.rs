@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: a home of their own, the binary, a daemon.
 
-use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
+use alfred::client::{Endpoint, Limits, Outgoing, Trust, request_blocking};
 use alfred::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -155,7 +155,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the command and waits for its line "listening" with an `http://` address.
+    /// Starts the command and waits for its line "listening" with an `http://` or `https://` address.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -167,7 +167,7 @@ impl Daemon {
             log.push_str(&line);
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             match event["address"].as_str() {
-                Some(url) if url.starts_with("http://") => break url.to_owned(),
+                Some(url) if url.starts_with("http") => break url.to_owned(),
                 _ => {}
             }
         };
@@ -187,6 +187,7 @@ impl Daemon {
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let mut outgoing = Outgoing {
             method: method.parse().unwrap(),
+            trust: Trust::Anybody,
             ..Outgoing::default()
         };
         if let Some(body) = body {

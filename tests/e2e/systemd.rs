@@ -406,7 +406,8 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='t
 os.execv(sys.argv[3], sys.argv[3:])
 ";
 
-fn over(socket: &Path, path: &str) -> u16 {
+/// The status over a unix socket.
+pub(crate) fn over(socket: &Path, path: &str) -> u16 {
     let target = Endpoint::Unix(socket.to_owned()).at(path);
     let limits = Limits {
         timeout: PATIENCE,
@@ -416,11 +417,8 @@ fn over(socket: &Path, path: &str) -> u16 {
     response.status.as_u16()
 }
 
-#[test]
-fn sockets_that_are_passed_win_over_the_configuration() {
-    let home = Home::new();
-    config(&home, "");
-    let manager = Manager::new(&home);
+/// A daemon on sockets that it is passed: one over TCP, and `socket`.
+pub(crate) fn passed(home: &Home, manager: &Manager, socket: &Path) -> Daemon {
     let of_alfred = home.command(&[
         "serve",
         "--config",
@@ -428,9 +426,8 @@ fn sockets_that_are_passed_win_over_the_configuration() {
         "--listen",
         "127.0.0.1:1",
     ]);
-    let socket = home.path().join("passed.sock");
     let mut command = Command::new("python3");
-    command.arg("-c").arg(PASS).arg(&socket).arg("0");
+    command.arg("-c").arg(PASS).arg(socket).arg("0");
     command
         .arg(of_alfred.get_program())
         .args(of_alfred.get_args());
@@ -444,6 +441,16 @@ fn sockets_that_are_passed_win_over_the_configuration() {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let daemon = Daemon::start(command);
     manager.wait_for("READY=1", 0);
+    daemon
+}
+
+#[test]
+fn sockets_that_are_passed_win_over_the_configuration() {
+    let home = Home::new();
+    config(&home, "");
+    let manager = Manager::new(&home);
+    let socket = home.path().join("passed.sock");
+    let daemon = passed(&home, &manager, &socket);
     assert_eq!(daemon.request("GET", "/readyz", None).0, 200);
     assert_eq!(over(&socket, "/readyz"), 200);
     // Local commands have one of their own beside the store.

@@ -55,6 +55,13 @@ contract_files="
 /etc/alfred/soak.d/smoke.toml
 /etc/alfred/soak.d/nightly.toml
 /usr/share/alfred/queryset.txt
+/usr/share/alfred/prometheus/prometheus.yml
+/usr/share/alfred/prometheus/recording.yml
+/usr/share/alfred/prometheus/alerts.yml
+/usr/share/alfred/grafana/dashboards/alfred-overview.json
+/usr/share/alfred/grafana/dashboards/alfred-soak.json
+/usr/share/alfred/grafana/provisioning/datasources/alfred.yml
+/usr/share/alfred/grafana/provisioning/dashboards/alfred.yml
 /usr/share/bash-completion/completions/alfred
 "
 # What was not there yet when this was written, and is asked for as soon as its source is.

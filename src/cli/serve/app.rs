@@ -4,6 +4,7 @@ use super::super::wiring::Parts;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{App, ReloadFn, Settings, StatusFn, UseCases};
+use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -13,12 +14,21 @@ pub(super) struct Extras {
     /// Further sections of the status.
     pub(super) status: Arc<StatusFn>,
     pub(super) reload: Arc<ReloadFn>,
+    /// What is shown over TCP, where TLS is spoken.
+    pub(super) tls: Option<Arc<Identity>>,
 }
 
 pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
     let cases = UseCases::new(Arc::clone(&parts.searcher), Arc::clone(&parts.ingester));
     let searcher = Arc::clone(&parts.searcher);
     let provider_stats = parts.provider_stats.clone();
+    if let Some(identity) = &extras.tls {
+        parts
+            .metrics
+            .state
+            .certificate_expires(identity.not_after());
+    }
+    let tls = extras.tls.clone();
     let status = move || -> Map<String, Value> {
         let cache = searcher.cache();
         let mut section = json!({
@@ -30,6 +40,9 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         }
         let mut sections = (extras.status)();
         sections.insert("cache".to_owned(), section);
+        if let Some(identity) = &extras.tls {
+            sections.insert("tls".to_owned(), super::tls::describe(identity));
+        }
         if let Some(stats) = &provider_stats {
             sections.insert("provider".to_owned(), json!(stats.snapshot()));
         }
@@ -39,6 +52,7 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         .with_metrics(Arc::clone(&parts.metrics))
         .with_status(Arc::new(status))
         .with_reload(extras.reload)
+        .with_tls(tls)
 }
 
 fn settings(config: &Config) -> Settings {

@@ -9,6 +9,7 @@ mod reload;
 mod sockets;
 mod starting;
 mod status;
+mod tls;
 
 pub(super) use sockets::addresses;
 
@@ -61,6 +62,7 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
     let config = load()?;
     checked(&config)?;
     if arguments.check {
+        warn_of(&config)?;
         return if is_json {
             output::print_json(&json!({ "valid": true, "file": config.main_file }))
         } else {
@@ -84,7 +86,17 @@ pub(super) fn checked(config: &Config) -> Outcome {
     addresses(config)?;
     wiring::redis_address(config)?;
     wiring::check_dsn(config)?;
+    tls::load(config)?;
     providers::check(config)
+}
+
+/// What is no error and worth a look, on stderr.
+pub(super) fn warn_of(config: &Config) -> Outcome {
+    let identity = tls::load(config)?;
+    if let Some(trouble) = tls::trouble(identity.as_ref()) {
+        output::error(&format!("warning: {trouble}"));
+    }
+    Ok(())
 }
 
 fn open_and_serve(
@@ -96,15 +108,18 @@ fn open_and_serve(
     let starting = starting::Starting::begin(notifier);
     // The files of sockets go when this returns, however it does.
     let sockets = sockets::open(&config)?;
+    let over_tls = config.speaks_tls();
+    let identity = tls::load(&config)?;
+    tls::warn_of_trouble(identity.as_ref());
     starting.step("opening the store and the model");
     let parts = wiring::open_for_serving(&config)?;
     starting.step("warming up");
     warm_up(&parts);
-    let reloader = Reloader::new(load, Arc::clone(notifier), config, parts);
+    let reloader = Reloader::new(load, Arc::clone(notifier), config, parts, identity);
     let attendant = Arc::new(Attendant {
         live: reloader.begin(sockets.are_passed),
         notifier: Arc::clone(notifier),
-        own: own::Own::through(&sockets.listeners),
+        own: own::Own::through(&sockets.listeners, over_tls),
         reloader,
         began,
         is_stopping: AtomicBool::new(false),
@@ -156,8 +171,9 @@ async fn serve(
 ) -> std::io::Result<http::Stopped> {
     // Before READY=1: a manager may send any of them from then on.
     let signals = Signals::install()?;
+    let over_tls = attendant.live.app().tls().is_some();
     for listener in &listeners {
-        let address = listener.url();
+        let address = listener.url(over_tls);
         info!(address, "listening on {address}");
     }
     attendant.start(starting)?;

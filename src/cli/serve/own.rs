@@ -1,6 +1,6 @@
 //! The daemon's requests to itself, through its own listener as anybody else's.
 
-use crate::client::{ClientError, Endpoint, Limits, Outgoing, request_blocking};
+use crate::client::{ClientError, Endpoint, Limits, Outgoing, Trust, request_blocking};
 use crate::http::Listener;
 use http::StatusCode;
 use std::io::ErrorKind;
@@ -34,8 +34,9 @@ impl std::fmt::Display for Silence {
 
 impl Own {
     /// Through a unix socket where there is one: it has connections of its own, and works in a
-    /// network namespace in which the TCP socket is somewhere else.
-    pub(super) fn through(listeners: &[Listener]) -> Self {
+    /// network namespace in which the TCP socket is somewhere else. `over_tls`: what is spoken over TCP.
+    pub(super) fn through(listeners: &[Listener], over_tls: bool) -> Self {
+        let scheme = if over_tls { "https" } else { "http" };
         let unix = listeners.iter().filter_map(|listener| match listener {
             Listener::Unix(socket) => {
                 let address = socket.local_addr().ok()?;
@@ -45,7 +46,7 @@ impl Own {
         });
         let tcp = listeners.iter().filter_map(|listener| {
             let address = listener.tcp_address()?;
-            format!("http://{}", reachable(address)).parse().ok()
+            format!("{scheme}://{}", reachable(address)).parse().ok()
         });
         Self(unix.chain(tcp).collect())
     }
@@ -68,7 +69,12 @@ fn ask(endpoint: &Endpoint, path: &str, timeout: Duration) -> Result<Vec<u8>, Si
         timeout,
         max_response_bytes: MAX_RESPONSE_BYTES,
     };
-    let asked = request_blocking(&endpoint.at(path), Outgoing::default(), limits);
+    // The certificate is for another name than the address, and the port is the daemon's own.
+    let outgoing = Outgoing {
+        trust: Trust::Anybody,
+        ..Outgoing::default()
+    };
+    let asked = request_blocking(&endpoint.at(path), outgoing, limits);
     let response = asked.map_err(|error| match &error {
         // Refused means that nobody listens any more, which is a failure.
         ClientError::Connect { source, .. } if source.kind() != ErrorKind::ConnectionRefused => {

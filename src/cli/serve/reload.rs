@@ -2,13 +2,14 @@
 
 use super::super::wiring::{self, Parts};
 use super::app::{self, Extras};
-use super::{checked, status};
+use super::{checked, status, tls};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Changes, Config};
 use crate::failure::Failure;
 use crate::http::{App, Live};
 use crate::telemetry::systemd::Notifier;
 use crate::telemetry::{events, logging};
+use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ pub(super) struct Reloader {
 struct Held {
     config: Config,
     parts: Parts,
+    tls: Option<Arc<Identity>>,
 }
 
 /// How the last reload ended.
@@ -54,12 +56,13 @@ impl Reloader {
         notifier: Arc<Notifier>,
         config: Config,
         parts: Parts,
+        tls: Option<Arc<Identity>>,
     ) -> Arc<Self> {
         parts.metrics.reload.succeeded(SystemClock.wall());
         Arc::new_cyclic(|myself| Self {
             load,
             notifier,
-            held: Mutex::new(Held { config, parts }),
+            held: Mutex::new(Held { config, parts, tls }),
             last: Mutex::default(),
             live: OnceLock::new(),
             myself: Weak::clone(myself),
@@ -71,7 +74,8 @@ impl Reloader {
     pub(super) fn begin(&self, is_awaited: bool) -> Arc<Live> {
         let first = || {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut app = app::build(&held.config, &held.parts, self.extras());
+            let extras = self.extras(held.tls.clone());
+            let mut app = app::build(&held.config, &held.parts, extras);
             if is_awaited {
                 app = app.catching_up();
             }
@@ -84,7 +88,7 @@ impl Reloader {
         self.begin(false)
     }
 
-    fn extras(&self) -> Extras {
+    fn extras(&self, tls: Option<Arc<Identity>>) -> Extras {
         let (of_status, of_reload) = (Weak::clone(&self.myself), Weak::clone(&self.myself));
         Extras {
             status: Arc::new(move || {
@@ -95,6 +99,7 @@ impl Reloader {
                 let reloader = of_reload.upgrade().ok_or("the daemon is stopping")?;
                 reloader.reload()
             }),
+            tls,
         }
     }
 
@@ -125,18 +130,21 @@ impl Reloader {
     fn apply(&self, held: &mut Held) -> Result<Changes, Failure> {
         let mut config = (self.load)()?;
         checked(&config)?;
-        let changes = config.changes_since(&held.config);
+        let mut changes = config.changes_since(&held.config);
         config.keep_started(&held.config);
         let parts = wiring::renew(&held.parts, &config, &changes)?;
+        let tls = renewed(&config, held, &mut changes)?;
         let live = self.live();
-        let app = app::build(&config, &parts, self.extras()).succeeding(&live.app());
+        let extras = self.extras(tls.clone());
+        let app = app::build(&config, &parts, extras).succeeding(&live.app());
         if changes.touch(&["log.level"]) {
             logging::set_level(&config.raw.log.level)
                 .map_err(|error| Failure::configuration("`log.level`").because(error))?;
         }
         let former = live.replace(Arc::new(app));
-        let before = std::mem::replace(held, Held { config, parts });
+        let before = std::mem::replace(held, Held { config, parts, tls });
         let_go(former, before);
+        tls::warn_of_trouble(held.tls.as_ref());
         Ok(changes)
     }
 
@@ -174,6 +182,28 @@ impl Reloader {
             "needs_restart": last.needs_restart,
         })
     }
+}
+
+/// The certificate as it is on disk now, which is a change where it is another one. Where TLS waits to be
+/// turned on or off, what is in force stays.
+fn renewed(
+    config: &Config,
+    held: &Held,
+    changes: &mut Changes,
+) -> Result<Option<Arc<Identity>>, Failure> {
+    const KEY: &str = "server.tls_cert";
+    if changes.at_start.contains(&KEY) {
+        return Ok(held.tls.clone());
+    }
+    let found = tls::load(config)?;
+    let digest = |identity: &Option<Arc<Identity>>| {
+        let identity = identity.as_ref()?;
+        Some(identity.fingerprint().to_owned())
+    };
+    if digest(&found) != digest(&held.tls) && !changes.live.contains(&KEY) {
+        changes.live.push(KEY);
+    }
+    Ok(found)
 }
 
 fn log_done(changes: &Changes, started: Instant) {

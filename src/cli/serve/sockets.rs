@@ -33,7 +33,7 @@ pub(super) fn open(config: &Config) -> Result<Sockets, Failure> {
     if let Some(listener) = sockets.listeners.iter().find(is_exposed) {
         return Err(open_to_others(&format!(
             "the socket unit: {}",
-            listener.url()
+            listener.url(config.speaks_tls())
         )));
     }
     sockets.are_passed = !sockets.listeners.is_empty();
@@ -45,7 +45,7 @@ pub(super) fn open(config: &Config) -> Result<Sockets, Failure> {
         }
     }
     let local = ListenAddress::Unix(daemon::socket_of(config));
-    let is_there = |listener: &Listener| listener.url() == local.to_string();
+    let is_there = |listener: &Listener| listener.url(false) == local.to_string();
     if !sockets.listeners.iter().any(is_there) {
         open_local(&local, config, &mut sockets);
     }

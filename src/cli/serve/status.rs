@@ -1,6 +1,7 @@
 //! What the daemon does now: one line for `systemctl status`, and everything for the journal.
 
 use super::reload::Reloader;
+use super::tls;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::App;
 use crate::telemetry::logging;
@@ -34,6 +35,9 @@ pub(super) fn line(app: &App, reloader: &Reloader) -> String {
     let dropped = logging::dropped();
     if dropped > 0 {
         let _ = write!(line, "; {dropped} lines of the log lost");
+    }
+    if let Some(remark) = tls::remark(app.tls()) {
+        let _ = write!(line, "; {remark}");
     }
     if let Some(reason) = reloader.refused() {
         let _ = write!(line, "; reload refused: {reason}");

@@ -110,6 +110,7 @@ async fn handle_metrics(app: &Arc<App>) -> Handled {
     let text = blocking(&app.scrapes, move |_| {
         let pool = shared.cases.repo.pool().unwrap_or_default();
         shared.metrics.pool.set(pool.idle, pool.busy, pool.max);
+        shared.metrics.state.ready(missing(&shared).is_empty());
         let text = shared.metrics.render();
         text.map_err(|error| Problem::internal(error.to_string()))
     });

@@ -310,7 +310,10 @@ impl Write for Gate {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let gate = self.get_mut();
+        // TLS takes more than the system does: what is left, 64 KiB at most, goes out here.
+        let flushed = Pin::new(&mut gate.socket).poll_flush(cx);
+        gate.watch_write(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,4 +1,4 @@
-//! A connection over TCP or a unix socket, and who is at its other end.
+//! A connection over TCP, with TLS or without, or a unix socket, and who is at its other end.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ impl fmt::Display for Peer {
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -37,6 +39,7 @@ macro_rules! each {
     ($this:expr, $socket:ident => $call:expr) => {
         match $this.get_mut() {
             Socket::Tcp($socket) => $call,
+            Socket::Tls($socket) => $call,
             Socket::Unix($socket) => $call,
         }
     };

@@ -13,6 +13,7 @@ mod parts;
 mod process;
 mod readings;
 mod requests;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use parts::{
     Timer,
 };
 pub use requests::{Answered, ERROR_KINDS, Requests};
+pub use state::StateMetrics;
 
 use super::logging;
 use prometheus::core::Collector;
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub pool: PoolMetrics,
     /// How the last reading of the configuration ended.
     pub reload: ReloadMetrics,
+    /// Whether queries would be answered, and how long the certificate holds.
+    pub state: StateMetrics,
     /// What the store holds.
     pub corpus: Corpus,
 }
@@ -72,6 +76,7 @@ impl Default for Metrics {
             repo: RepoMetrics::default(),
             pool: PoolMetrics::default(),
             reload: ReloadMetrics::default(),
+            state: StateMetrics::default(),
             corpus: Corpus::default(),
         };
         let all = [
@@ -82,6 +87,7 @@ impl Default for Metrics {
             metrics.repo.collectors(),
             metrics.pool.collectors(),
             metrics.reload.collectors(),
+            metrics.state.collectors(),
             vec![
                 Box::new(metrics.corpus.clone()),
                 Box::new(process::readings()),

@@ -47,6 +47,7 @@ pub struct Requests {
     durations: HistogramVec,
     abandoned: IntCounter,
     refused: IntCounterVec,
+    no_handshakes: IntCounter,
     /// Requests that are answered now.
     pub in_flight: IntGauge,
     /// Connections that are open.
@@ -86,6 +87,10 @@ impl Default for Requests {
                  limit, or with a head that is unsound, too large or too slow.",
                 "status",
             ),
+            no_handshakes: made(IntCounter::new(
+                "http_server_tls_failures_total",
+                "Connections on which no TLS handshake succeeded in time.",
+            )),
             in_flight: made(IntGauge::new(
                 "http_server_in_flight",
                 "Requests that are answered now.",
@@ -120,6 +125,7 @@ impl Requests {
             Box::new(self.durations.clone()),
             Box::new(self.abandoned.clone()),
             Box::new(self.refused.clone()),
+            Box::new(self.no_handshakes.clone()),
             Box::new(self.in_flight.clone()),
             Box::new(self.connections.clone()),
         ]
@@ -151,5 +157,10 @@ impl Requests {
     /// A connection was answered before there was a request.
     pub fn refused(&self, status: &str) {
         self.refused.with_label_values(&[status]).inc();
+    }
+
+    /// There was no TLS handshake on a connection, or none in time.
+    pub fn no_handshake(&self) {
+        self.no_handshakes.inc();
     }
 }

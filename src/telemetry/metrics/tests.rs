@@ -49,6 +49,13 @@ const MORE: &[(&str, &str, &str)] = &[
     ("http_server_connections", "gauge", ""),
     ("http_server_abandoned_total", "counter", ""),
     ("http_server_refused_total", "counter", "status"),
+    ("http_server_tls_failures_total", "counter", ""),
+    ("alfred_ready", "gauge", ""),
+    (
+        "alfred_tls_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "",
+    ),
     ("log_lines_dropped_total", "counter", ""),
 ];
 
@@ -118,6 +125,7 @@ fn scrape(metrics: &Metrics) -> String {
 fn everything_in_the_contract_is_there_from_the_start_and_nothing_else() {
     let metrics = Metrics::default();
     metrics.corpus.set(&[("default", 0, 0)]);
+    metrics.state.certificate_expires(SystemClock.wall());
     let found = families(&scrape(&metrics));
     let mut expected = BTreeSet::new();
     for (name, kind, labels) in CONTRACT.iter().chain(MORE) {

@@ -104,7 +104,7 @@ fn a_profile_does_not_hold_up_a_stop() {
     let reply = connection.reply();
     assert_eq!(reply.status, 200);
     assert_eq!(reply.body[..2], [0x1f, 0x8b], "what was taken until then");
-    assert!(began.elapsed() < Duration::from_secs(60));
+    assert!(began.elapsed() < Duration::from_mins(1));
     assert_eq!(server.stop().cut_requests, 0);
 }
 
@@ -138,6 +138,10 @@ fn panicking() -> Server {
     start_with(settings(), Arc::new(answer))
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "a test that passes says how much it did"
+)]
 fn profile_while_handlers_panic(seconds: u64) -> (u64, u64) {
     // Backtraces are unwound while the timer fires, as in a daemon that is told to print them.
     let server = panicking();
