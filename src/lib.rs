@@ -5,10 +5,12 @@
 //!
 //! 1. [`cli`]: argv to a verb, wiring only.
 //! 2. [`http`], [`ingest`], [`soak`], [`report`], [`notify`]: the ways in, and what they say.
+//!    [`access`] says who may come in.
 //! 3. [`search`]: the one use case.
 //! 4. [`embed`], [`provider`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
 //! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`], [`tls`]: words, settings and leaves.
 
+pub mod access;
 pub mod answering;
 pub mod chunking;
 pub mod cli;

@@ -23,8 +23,8 @@ enum ConfigVerb {
 pub(super) fn run(arguments: &ConfigArgs, context: &Context) -> Outcome {
     let config = context.config()?;
     if matches!(arguments.verb, ConfigVerb::Check) {
-        super::serve::checked(&config)?;
-        super::serve::warn_of(&config)?;
+        let door = super::serve::checked(&config)?;
+        super::serve::warn_of(&door);
     }
     let shown = config.show();
     if context.json {

@@ -4,7 +4,6 @@ use crate::client::{ClientError, Endpoint, Limits, Outgoing, Response, Trust, re
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, STATE_DIR, StoreKind};
 use crate::failure::Failure;
-use clap::Args;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -23,25 +22,8 @@ const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 pub(super) struct Daemon {
     endpoint: Endpoint,
     trust: Trust,
-}
-
-/// Flags that name a daemon.
-#[derive(Debug, Args)]
-pub(super) struct UrlArgs {
-    /// Ask this daemon, as http://127.0.0.1:8080 or https://alfred.example
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    /// Trust these authorities over https [default: those of this machine]
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "url",
-        conflicts_with = "insecure"
-    )]
-    ca_file: Option<PathBuf>,
-    /// Take any certificate over https
-    #[arg(long, requires = "url")]
-    insecure: bool,
+    /// What it is asked with where its socket is not what lets in.
+    authorization: Option<HeaderValue>,
 }
 
 /// Where the daemon over this store listens for local commands.
@@ -63,15 +45,19 @@ pub(super) fn socket_of(config: &Config) -> PathBuf {
     }
 }
 
-/// Whether an answer may be another one soon: a daemon that is busy or stopping, and for who changes
-/// something also one whose database or provider is down. Who asks wants to know that.
+/// Whether an answer may be another one soon: a daemon that is busy, stopping or limits the rate, and for
+/// who changes something also one whose database or provider is down. Who asks wants to know that.
 fn is_worth_waiting(response: &Response, path: &str) -> bool {
     let is_busy = || {
         let problem: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         problem["kind"] == "overloaded"
     };
     let is_for_documents = path.starts_with("/v1/documents");
-    response.status == StatusCode::SERVICE_UNAVAILABLE && (is_for_documents || is_busy())
+    match response.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::SERVICE_UNAVAILABLE => is_for_documents || is_busy(),
+        _ => false,
+    }
 }
 
 impl Daemon {
@@ -80,24 +66,25 @@ impl Daemon {
         Self {
             endpoint: Endpoint::Unix(socket),
             trust: Trust::default(),
+            authorization: None,
         }
     }
 
-    /// The daemon that flags name, if they do.
-    pub(super) fn named(arguments: &UrlArgs) -> Result<Option<Self>, Failure> {
-        let Some(url) = &arguments.url else {
-            return Ok(None);
-        };
+    /// The daemon at `url`, which has to be in this trust, asked with this `Authorization`.
+    pub(super) fn at(
+        url: &str,
+        trust: Trust,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Self, Failure> {
         let endpoint = url
             .trim_end_matches('/')
             .parse()
             .map_err(|error: ClientError| Failure::usage(format!("--url {url}")).because(error))?;
-        let trust = match (&arguments.ca_file, arguments.insecure) {
-            (Some(file), _) => Trust::File(file.clone()),
-            (None, true) => Trust::Anybody,
-            (None, false) => Trust::System,
-        };
-        Ok(Some(Self { endpoint, trust }))
+        Ok(Self {
+            endpoint,
+            trust,
+            authorization,
+        })
     }
 
     /// The daemon over the configured store, else the system-wide one when no store was said;
@@ -199,13 +186,16 @@ impl Daemon {
 
     fn send(&self, path: &str, outgoing: &Outgoing) -> Result<Value, Failure> {
         let target = self.endpoint.at(path);
+        let mut outgoing = Outgoing {
+            trust: self.trust.clone(),
+            ..outgoing.clone()
+        };
+        if let Some(key) = &self.authorization {
+            outgoing.headers.insert(header::AUTHORIZATION, key.clone());
+        }
         let limits = Limits {
             timeout: TIMEOUT,
             max_response_bytes: MAX_RESPONSE_BYTES,
-        };
-        let outgoing = Outgoing {
-            trust: self.trust.clone(),
-            ..outgoing.clone()
         };
         let once = || {
             request_blocking(&target, outgoing.clone(), limits).map_err(|error| {
@@ -230,9 +220,14 @@ impl Daemon {
         }
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let what = format!("{target} answered {}: {}", response.status, text("detail"));
-        let hint = (body["kind"] == "unknown_collection")
-            .then(|| "list them with `alfred store info`".to_owned());
-        Err(Failure::failed(what).maybe_hint(hint))
+        let hint = match body["kind"].as_str() {
+            Some("unknown_collection") => "list them with `alfred store info`",
+            Some("unauthorized") => {
+                "give a key that `alfred key new` has made in ALFRED_API_KEY, or with --api-key-file"
+            }
+            _ => return Err(Failure::failed(what)),
+        };
+        Err(Failure::failed(what).hint(hint))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `alfred ingest`
 
 use super::daemon::Daemon;
+use super::elsewhere::Elsewhere;
 use super::progress::Progress;
 use super::remote::DaemonSink;
 use super::{Context, Outcome, output, wiring};
@@ -67,8 +68,10 @@ pub(super) struct IngestArgs {
     #[arg(long)]
     allow_empty: bool,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     dry_run: bool,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
 }
 
 /// What is deleted that is covered and gone.
@@ -237,7 +240,16 @@ fn run_given(arguments: &IngestArgs, context: &Context) -> Outcome {
         (true, false) => Prune::Some,
         (true, true) => Prune::All,
     };
-    let summary = ingest(&config, &found, &options, prune)?;
+    let daemon = match arguments.elsewhere.daemon(context)? {
+        None if arguments.dry_run => None,
+        None => Daemon::find(&config),
+        daemon => daemon,
+    };
+    let through = Through {
+        config: &config,
+        daemon,
+    };
+    let summary = ingest(through, &found, &options, prune)?;
     if context.json {
         output::print_json(&summary)?;
     } else {
@@ -288,8 +300,14 @@ fn find(arguments: &IngestArgs, config: &Config) -> Result<Found, Failure> {
     Ok(found)
 }
 
+/// Where documents go: to the daemon, else straight into the store.
+struct Through<'a> {
+    config: &'a Config,
+    daemon: Option<Daemon>,
+}
+
 fn ingest(
-    config: &Config,
+    through: Through<'_>,
     found: &Found,
     options: &Options,
     prune: Prune,
@@ -309,7 +327,7 @@ fn ingest(
         output::error(&format!("error: {}: {problem}", path.display()));
         summary.fail(&path.display().to_string(), problem.clone());
     }
-    if let Some(daemon) = Daemon::find(config).filter(|_| !options.dry_run) {
+    if let Some(daemon) = through.daemon {
         let sink = DaemonSink::new(daemon, wiring::extractor());
         store(&sink, found, options, &mut summary)?;
         if prune != Prune::No {
@@ -320,7 +338,7 @@ fn ingest(
             }
         }
     } else {
-        let ingester = wiring::open(config)?.ingester;
+        let ingester = wiring::open(through.config)?.ingester;
         store(ingester.as_ref(), found, options, &mut summary)?;
         if prune != Prune::No {
             summary.deleted = delete_gone(ingester.repo.as_ref(), found, options, prune)?;

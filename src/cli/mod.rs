@@ -3,8 +3,12 @@
 mod config;
 mod counter;
 mod daemon;
+mod elsewhere;
 mod generate;
 mod ingest;
+mod key;
+mod key_place;
+mod keys;
 pub mod model;
 mod output;
 mod progress;
@@ -186,6 +190,8 @@ enum Verb {
     Model(model::ModelArgs),
     /// The corpus at rest: counts and sizes, integrity, backup, restore
     Store(store::StoreArgs),
+    /// Make, list and revoke API keys
+    Key(key::KeyArgs),
     /// What the running daemon says of itself
     Status(status::StatusArgs),
     /// Show or check the configuration
@@ -230,6 +236,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
             &wiring::model_paths(&context.config()?),
         ),
         Verb::Store(arguments) => store::run(&arguments, &context),
+        Verb::Key(arguments) => key::run(&arguments, &context),
         Verb::Status(arguments) => status::run(&arguments, &context),
         Verb::Config(arguments) => config::run(&arguments, &context),
         Verb::Generate(arguments) => generate::run(&arguments, Cli::command()),

@@ -1,6 +1,7 @@
 //! `alfred query`
 
-use super::daemon::{Daemon, UrlArgs};
+use super::daemon::Daemon;
+use super::elsewhere::Elsewhere;
 use super::{Context, Outcome, output, wiring};
 use crate::clock::{Deadline, SystemClock};
 use crate::config::StoreKind;
@@ -50,7 +51,7 @@ pub(super) struct QueryArgs {
     #[arg(long, value_enum)]
     answer: Option<AnswerArg>,
     #[command(flatten)]
-    at: UrlArgs,
+    elsewhere: Elsewhere,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -89,7 +90,8 @@ pub(super) fn run(arguments: &QueryArgs, context: &Context) -> Outcome {
         },
         ..query
     };
-    let daemon = Daemon::named(&arguments.at)?.or_else(|| Daemon::find(&config));
+    let daemon = arguments.elsewhere.daemon(context)?;
+    let daemon = daemon.or_else(|| Daemon::find(&config));
     let reply = if let Some(daemon) = daemon {
         daemon.post("/v1/query", &body(&query))?
     } else {

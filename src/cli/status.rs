@@ -1,6 +1,7 @@
 //! `alfred status`
 
-use super::daemon::{Daemon, UrlArgs};
+use super::daemon::Daemon;
+use super::elsewhere::Elsewhere;
 use super::{Context, Outcome, output};
 use crate::failure::Failure;
 use clap::Args;
@@ -14,11 +15,11 @@ use std::fmt::Write as _;
 )]
 pub(super) struct StatusArgs {
     #[command(flatten)]
-    at: UrlArgs,
+    elsewhere: Elsewhere,
 }
 
 pub(super) fn run(arguments: &StatusArgs, context: &Context) -> Outcome {
-    let daemon = match Daemon::named(&arguments.at)? {
+    let daemon = match arguments.elsewhere.daemon(context)? {
         Some(daemon) => daemon,
         None => Daemon::find(&context.config()?).ok_or_else(|| {
             Failure::failed("no daemon is running over this store")

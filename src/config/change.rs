@@ -6,7 +6,6 @@ use super::{Config, keys};
 /// where log lines go.
 pub const AT_START: &[&str] = &[
     "server.listen",
-    "server.allow_anonymous",
     "store.kind",
     "store.path",
     "embedding.kind",
@@ -78,7 +77,6 @@ impl Config {
             raw.server.tls_key.clone_from(&old.server.tls_key);
         }
         raw.server.listen.clone_from(&old.server.listen);
-        raw.server.allow_anonymous = old.server.allow_anonymous;
         raw.store.kind.clone_from(&old.store.kind);
         raw.store.path.clone_from(&old.store.path);
         if self.store_kind != started.store_kind {
@@ -166,7 +164,6 @@ mod tests {
         for key in AT_START {
             let other = match *key {
                 "server.listen" => "127.0.0.1:9",
-                "server.allow_anonymous" => "true",
                 "store.kind" => "postgres",
                 "embedding.kind" => "openai",
                 "embedding.dimensions" => "7",

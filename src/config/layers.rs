@@ -99,18 +99,42 @@ pub(super) fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(paths)
 }
 
+/// Where credentials are, and what their names begin with there.
+fn credentials_folder(
+    environment: &Environment,
+    main_file: Option<&Path>,
+) -> Option<(PathBuf, &'static str)> {
+    let is_system = main_file == Some(Path::new(SYSTEM_FILE));
+    match environment.path("CREDENTIALS_DIRECTORY") {
+        Some(folder) => Some((folder, "")),
+        None if is_system => Some((PathBuf::from(CREDENTIAL_STORE), "alfred.")),
+        None => None,
+    }
+}
+
+/// The credential `api_keys`, where there is one with something in it. One that was handed over and
+/// cannot be read is there, too: who reads it will say why.
+pub(super) fn keys_credential(
+    environment: &Environment,
+    main_file: Option<&Path>,
+) -> Option<PathBuf> {
+    let (folder, prefix) = credentials_folder(environment, main_file)?;
+    let file = folder.join(format!("{prefix}api_keys"));
+    let is_there = match std::fs::read(&file) {
+        Ok(text) => !text.trim_ascii().is_empty(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound && prefix.is_empty(),
+    };
+    is_there.then_some(file)
+}
+
 /// Secrets that systemd handed over: files in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
 pub(super) fn credentials(
     environment: &Environment,
     main_file: Option<&Path>,
 ) -> Result<Layer, ConfigError> {
     let mut layer = Layer::default();
-    let given = environment.path("CREDENTIALS_DIRECTORY");
-    let is_system = main_file == Some(Path::new(SYSTEM_FILE));
-    let (folder, prefix) = match given {
-        Some(folder) => (folder, ""),
-        None if is_system => (PathBuf::from(CREDENTIAL_STORE), "alfred."),
-        None => return Ok(layer),
+    let Some((folder, prefix)) = credentials_folder(environment, main_file) else {
+        return Ok(layer);
     };
     let known = [
         ("postgres_dsn", "store.dsn"),
@@ -120,14 +144,6 @@ pub(super) fn credentials(
         ("tls_cert", "server.tls_cert"),
         ("tls_key", "server.tls_key"),
     ];
-    // Refused like its key: nobody must rely on a protection that is not there.
-    let keys = folder.join(format!("{prefix}api_keys"));
-    if std::fs::read_to_string(&keys).is_ok_and(|text| !text.trim().is_empty()) {
-        return Err(ConfigError::Planned {
-            key: "server.keys_file",
-            origin: keys.display().to_string(),
-        });
-    }
     for (name, path) in known {
         let file = folder.join(format!("{prefix}{name}"));
         let is_file = path.starts_with("server.tls_");

@@ -43,6 +43,8 @@ pub struct Config {
     pub models_dir: Option<PathBuf>,
     /// This user's own data: `$XDG_DATA_HOME/alfred`.
     pub data_home: PathBuf,
+    /// The credential that holds API keys, and is read instead of the file of keys.
+    pub keys_credential: Option<PathBuf>,
     /// The `AWS_…` variables, by whose names everybody knows how object storage is reached.
     pub aws: BTreeMap<String, Secret>,
     origins: BTreeMap<&'static str, (String, String)>,
@@ -172,6 +174,7 @@ impl Config {
             said => PathBuf::from(said),
         };
         Ok(Self {
+            keys_credential: layers::keys_credential(environment, main_file.as_deref()),
             store_dir: path_or(&raw.store.path, base.clone()),
             runs_dir: path_or(&raw.soak.runs_dir, base.join("soak")),
             store_kind,
@@ -190,6 +193,15 @@ impl Config {
             origins,
             digests: BTreeMap::new(),
         })
+    }
+
+    /// The file that API keys are kept in: `server.keys_file`, else `keys.toml` in the folder of the store.
+    #[must_use]
+    pub fn keys_file(&self) -> PathBuf {
+        match self.raw.server.keys_file.as_str() {
+            "" => self.store_dir.join("keys.toml"),
+            said => PathBuf::from(said),
+        }
     }
 
     /// Whether a file, the environment or a flag gave the key a value.

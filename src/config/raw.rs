@@ -33,6 +33,8 @@ pub struct Server {
     pub allow_anonymous: bool,
     pub tls_cert: String,
     pub tls_key: String,
+    pub allowed_hosts: Vec<String>,
+    pub trusted_proxies: Vec<String>,
     pub max_connections: usize,
     pub max_body_bytes: usize,
     pub max_head_bytes: usize,
@@ -47,6 +49,9 @@ pub struct Server {
     pub idle_timeout_ms: u64,
     pub lame_duck_ms: u64,
     pub drain_timeout_s: u64,
+    pub keys_file: String,
+    pub rate_limit: u32,
+    pub rate_limit_burst: u32,
 }
 
 /// `[store]`: where documents are.

@@ -245,3 +245,21 @@ fn the_shipped_file_lists_every_key_at_its_default() {
         .collect();
     assert!(message(load(&uncommented.join("\n"), &[])).contains("not available"));
 }
+
+#[test]
+fn keys_are_beside_the_store_unless_said_and_a_credential_comes_first() {
+    let config = load("store.path = \"/srv/alfred\"", &[]).unwrap();
+    assert_eq!(config.keys_file(), Path::new("/srv/alfred/keys.toml"));
+    assert_eq!(config.keys_credential, None);
+    let folder = tempfile::tempdir().unwrap();
+    let credential = folder.path().join("api_keys");
+    let variables = [("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap())];
+    let file = "server.keys_file = \"/etc/alfred/keys.toml\"";
+    // What the unit puts in the place of a credential that is not there.
+    std::fs::write(&credential, "\n").unwrap();
+    assert_eq!(load(file, &variables).unwrap().keys_credential, None);
+    std::fs::write(&credential, "[[key]]\n").unwrap();
+    let config = load(file, &variables).unwrap();
+    assert_eq!(config.keys_file(), Path::new("/etc/alfred/keys.toml"));
+    assert_eq!(config.keys_credential, Some(credential));
+}

@@ -1,9 +1,9 @@
 //! Whether a request comes from this machine, as far as can be told.
 
 use super::wire::socket::Peer;
+use crate::access::is_loopback;
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, Uri};
-use std::net::IpAddr;
 
 /// By these, and by whatever begins with `x-forwarded`, a proxy says for whom it asks.
 const OF_PROXIES: [&str; 10] = [
@@ -42,14 +42,6 @@ fn is_of_a_proxy(name: &HeaderName) -> bool {
 fn names_loopback(host: &[u8]) -> bool {
     let authority = Authority::try_from(host);
     authority.is_ok_and(|authority| is_loopback(authority.host()))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! and one crossing to the blocking use cases.
 //!
 //! Reading order: [`serve`] (accept, stop) → `connection` (one socket, through `wire`) → `service`
-//! (request id, limits, panics, one record a request) → `routes` → `handlers` → `parse` and
+//! (request id, `admission`, limits, panics, one record a request) → `routes` → `handlers` → `parse` and
 //! `blocking` in, `reply` and `problem` out.
 //!
 //! Decided here: a reply to an error whose request body was not read closes the connection and
@@ -11,6 +11,7 @@
 //! TLS over TCP is spoken where the application has an identity, at the time a connection is accepted.
 //! HTTP/2 is left to a proxy.
 
+mod admission;
 mod blocking;
 mod body;
 mod connection;
@@ -51,6 +52,7 @@ pub fn answer_json(answer: &Answer) -> Value {
         .unwrap_or_default()
 }
 
+use crate::access::Policy;
 use crate::clock::{Clock, Deadline};
 use crate::domain::{Answer, Query, Upserted};
 use crate::embed::Embedder;
@@ -125,6 +127,8 @@ impl UseCases {
 pub struct App {
     pub(crate) cases: UseCases,
     pub(crate) settings: Settings,
+    /// Who may come in, and how often.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) observer: Arc<Observer>,
@@ -188,6 +192,7 @@ impl App {
             readiness: Arc::default(),
             status: Arc::new(Map::new),
             reload: None,
+            policy: Arc::default(),
             tls: None,
             cases,
             settings,
@@ -199,6 +204,13 @@ impl App {
     #[must_use]
     pub fn with_readiness(mut self, readiness: Arc<Readiness>) -> Self {
         self.readiness = readiness;
+        self
+    }
+
+    /// Lets in whom `policy` does; without it everybody who asks for a loopback name.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Arc<Policy>) -> Self {
+        self.policy = policy;
         self
     }
 

@@ -5,6 +5,7 @@ use super::pace::{Meter, Pace};
 use crate::telemetry::metrics::{Answered, Metrics};
 use http::{Method, StatusCode};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,8 +32,12 @@ pub struct Observation<'a> {
     pub duration: Duration,
     /// Its request id.
     pub request_id: &'a str,
-    /// Who asked.
+    /// Who is at the other end of the connection.
     pub peer: Peer,
+    /// Who asked, as far as proxies between are believed; `None` over a unix socket.
+    pub client: Option<IpAddr>,
+    /// The name of the key that was shown; empty for none.
+    pub key: &'a str,
     /// The trace it belongs to, as `traceparent` said; else empty.
     pub trace_id: &'a str,
     /// The problem's kind; of a good reply, that of what it was to hold and does not. `None` when
@@ -169,12 +174,17 @@ impl Observer {
         if seen.status != StatusCode::INTERNAL_SERVER_ERROR && !self.may_log() {
             return;
         }
+        let client = seen
+            .client
+            .map_or_else(String::new, |client| client.to_string());
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
                     request_id = seen.request_id,
                     trace_id = seen.trace_id,
                     peer = %seen.peer,
+                    client,
+                    key = seen.key,
                     route = seen.route,
                     method = seen.method.as_str(),
                     status = seen.status.as_u16(),

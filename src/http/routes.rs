@@ -227,7 +227,8 @@ fn nothing() -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-fn unserved(path: &str, info: &RequestInfo) -> Problem {
+/// What is wrong with a request that no filter takes.
+pub(super) fn unserved(path: &str, info: &RequestInfo) -> Problem {
     let shown = crate::domain::query::shorten(path, 80);
     match info.route {
         Some(route) if !is_allowed(route, &info.method) => {

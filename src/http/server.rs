@@ -112,6 +112,7 @@ impl Server {
 
     async fn accept(self: Arc<Self>, acceptor: Acceptor) {
         let mut phase = self.phase.subscribe();
+        let at_loopback = acceptor.is_at_loopback();
         loop {
             let closing = async {
                 phase
@@ -124,17 +125,17 @@ impl Server {
                 _ = closing => break,
                 accepted = acceptor.accept() => accepted,
             };
-            self.take(accepted).await;
+            self.take(accepted, at_loopback).await;
         }
         // What the kernel has accepted already is served too.
         while let Some(accepted) = acceptor.accept_now().await {
-            self.take(accepted).await;
+            self.take(accepted, at_loopback).await;
         }
     }
 
-    async fn take(&self, accepted: io::Result<(Socket, Peer)>) {
+    async fn take(&self, accepted: io::Result<(Socket, Peer)>, at_loopback: bool) {
         match accepted {
-            Ok((socket, peer)) => self.start(socket, peer),
+            Ok((socket, peer)) => self.start(socket, peer, at_loopback),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections: {error}");
@@ -143,7 +144,7 @@ impl Server {
         }
     }
 
-    fn start(&self, socket: Socket, peer: Peer) {
+    fn start(&self, socket: Socket, peer: Peer, at_loopback: bool) {
         let app = self.live.app();
         let places = match peer {
             Peer::Tcp(_) => &self.tcp,
@@ -156,6 +157,7 @@ impl Server {
         let caller = Arc::new(Caller {
             live: Arc::clone(&self.live),
             peer,
+            at_loopback,
             signals: Arc::new(Signals::default()),
             stopping: Arc::clone(&self.stopping),
         });
@@ -200,6 +202,16 @@ impl Acceptor {
                 listener.set_nonblocking(true)?;
                 UnixListener::from_std(listener).map(Self::Unix)
             }
+        }
+    }
+
+    /// Whether only this machine reaches it.
+    fn is_at_loopback(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            Self::Unix(_) => true,
         }
     }
 

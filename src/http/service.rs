@@ -1,8 +1,8 @@
 //! The envelope of every request: its id, its limits, its record, and a reply even when a handler
 //! panics.
 
+use super::admission::{self, Arrival, Guest};
 use super::live::{Generation, Live};
-use super::local;
 use super::observe::Observation;
 use super::problem::Problem;
 use super::reply::{self, Failed};
@@ -31,8 +31,8 @@ pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) peer: Peer,
     pub(super) route: Option<&'static Route>,
-    /// Whether it comes from this machine, with no proxy between.
-    pub(super) is_local: bool,
+    /// Who asks.
+    pub(super) guest: Guest,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) content_encoding: Option<HeaderValue>,
     body_read: AtomicBool,
@@ -54,6 +54,8 @@ impl RequestInfo {
 pub(super) struct Caller {
     pub(super) live: Arc<Live>,
     pub(super) peer: Peer,
+    /// Whether it came to a listener on loopback.
+    pub(super) at_loopback: bool,
     pub(super) signals: Arc<Signals>,
     /// The server stops: replies ask the client to go elsewhere.
     pub(super) stopping: Arc<AtomicBool>,
@@ -68,18 +70,35 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     let has_body = !request.body().is_end_stream();
     let trace_id = trace_id(request.headers());
     let headers = request.headers();
+    let route = routes::find(request.uri().path());
+    let since = started.saturating_duration_since(app.observer.started());
+    let arrival = Arrival {
+        peer: caller.peer,
+        at_loopback: caller.at_loopback,
+        uri: request.uri(),
+        headers,
+        route,
+        method: request.method(),
+        now_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+    };
+    let (guest, refused) = admission::admit(&app.policy, &arrival);
     let info = Arc::new(RequestInfo {
         id: request_id(headers.get(&REQUEST_ID).map(HeaderValue::as_bytes)),
         method: request.method().clone(),
         peer: caller.peer,
-        route: routes::find(request.uri().path()),
-        is_local: local::is_local(caller.peer, request.uri(), headers),
+        route,
+        guest,
         content_type: headers.get(header::CONTENT_TYPE).cloned(),
         content_encoding: headers.get(header::CONTENT_ENCODING).cloned(),
         body_read: AtomicBool::new(!has_body),
     });
+    // It has been looked at, and is for nobody else.
+    request.headers_mut().remove(header::AUTHORIZATION);
     request.extensions_mut().insert(Arc::clone(&info));
-    let mut response = route(&now, request, &info).await;
+    let mut response = match refused {
+        Some(problem) => reply::problem(problem, &info),
+        None => answer(&now, request, &info).await,
+    };
     let failed = response.extensions_mut().remove::<Failed>();
     let ended = app.clock.monotonic();
     app.observer.record(&Observation {
@@ -90,6 +109,8 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
         duration: ended.saturating_duration_since(started),
         request_id: info.request_id(),
         peer: caller.peer,
+        client: info.guest.client,
+        key: info.guest.key().map_or("", |key| &key.name),
         trace_id: trace_id.as_deref().unwrap_or_default(),
         kind: failed.as_ref().map(|failed| failed.kind),
         cause: failed.as_ref().map_or("", |failed| &failed.cause),
@@ -108,10 +129,14 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     response
 }
 
-async fn route(now: &Generation, request: Request<Incoming>, info: &Arc<RequestInfo>) -> Response {
+async fn answer(now: &Generation, request: Request<Incoming>, info: &Arc<RequestInfo>) -> Response {
     let limit = now.app.settings.max_body_bytes;
     if request.body().size_hint().lower() > limit as u64 {
         return reply::problem(Problem::body_too_large(limit), info);
+    }
+    // Who may was decided by the table of routes: what is not in there goes nowhere else.
+    if info.route.is_none() {
+        return reply::problem(routes::unserved(request.uri().path(), info), info);
     }
     match AssertUnwindSafe((now.routes)(request)).catch_unwind().await {
         Ok(response) => response,

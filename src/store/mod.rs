@@ -300,7 +300,7 @@ fn same_model(
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no such collection.
-    #[error("there is no collection {name:?}; there are: {}", known.join(", "))]
+    #[error("there is no collection {name:?}{}", those(known))]
     UnknownCollection {
         /// What was asked for.
         name: String,
@@ -384,6 +384,14 @@ pub enum StoreError {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// The collections that there are, as the end of a sentence.
+fn those(known: &[String]) -> String {
+    if known.is_empty() {
+        return String::new();
+    }
+    format!("; there are: {}", known.join(", "))
 }
 
 impl StoreError {

@@ -25,11 +25,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
             "client",
             "transfer",
+            "access",
         ],
     ),
     (
         "http",
         &[
+            "access",
             "ingest",
             "search",
             "store",
@@ -62,6 +64,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("extract", &["domain", "sentences"]),
     ("chunking", &["domain", "sentences"]),
     ("answering", &["sentences", "domain"]),
+    // Pure: who may come in.
+    ("access", &["domain"]),
     ("sentences", &[]),
     ("terms", &[]),
     ("fusion", &["domain"]),

@@ -5,6 +5,7 @@
 // The server of the unit tests, which finds these where it expects them.
 use alfred::{clock, secret};
 
+mod access;
 mod answers;
 mod architecture;
 mod caching;

@@ -1,10 +1,11 @@
 //! Configuration and parts to the application that is served.
 
+use super::super::keys::Source;
 use super::super::wiring::Parts;
+use super::door::Door;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{App, ReloadFn, Settings, StatusFn, UseCases};
-use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -14,21 +15,21 @@ pub(super) struct Extras {
     /// Further sections of the status.
     pub(super) status: Arc<StatusFn>,
     pub(super) reload: Arc<ReloadFn>,
-    /// What is shown over TCP, where TLS is spoken.
-    pub(super) tls: Option<Arc<Identity>>,
+    pub(super) door: Door,
 }
 
 pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
     let cases = UseCases::new(Arc::clone(&parts.searcher), Arc::clone(&parts.ingester));
     let searcher = Arc::clone(&parts.searcher);
     let provider_stats = parts.provider_stats.clone();
-    if let Some(identity) = &extras.tls {
+    let door = extras.door.clone();
+    if let Some(identity) = &door.tls {
         parts
             .metrics
             .state
             .certificate_expires(identity.not_after());
     }
-    let tls = extras.tls.clone();
+    let keys = Source::of(config);
     let status = move || -> Map<String, Value> {
         let cache = searcher.cache();
         let mut section = json!({
@@ -40,9 +41,11 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         }
         let mut sections = (extras.status)();
         sections.insert("cache".to_owned(), section);
-        if let Some(identity) = &extras.tls {
+        if let Some(identity) = &extras.door.tls {
             sections.insert("tls".to_owned(), super::tls::describe(identity));
         }
+        let access = json!({"keys_file": keys.path.display().to_string(), "is_credential": keys.is_credential});
+        sections.insert("access".to_owned(), access);
         if let Some(stats) = &provider_stats {
             sections.insert("provider".to_owned(), json!(stats.snapshot()));
         }
@@ -52,7 +55,8 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         .with_metrics(Arc::clone(&parts.metrics))
         .with_status(Arc::new(status))
         .with_reload(extras.reload)
-        .with_tls(tls)
+        .with_policy(door.policy)
+        .with_tls(door.tls)
 }
 
 fn settings(config: &Config) -> Settings {

@@ -3,15 +3,15 @@
 mod app;
 mod attendant;
 mod counts;
+mod door;
 mod dump;
 mod own;
+mod policy;
 mod reload;
 mod sockets;
 mod starting;
 mod status;
 mod tls;
-
-pub(super) use sockets::addresses;
 
 use super::{Context, Outcome, output, providers, wiring};
 use crate::clock::{Clock as _, SystemClock};
@@ -24,6 +24,7 @@ use crate::telemetry::systemd::Notifier;
 use crate::telemetry::{events, logging};
 use attendant::Attendant;
 use clap::Args;
+use door::Door;
 use reload::Reloader;
 use serde_json::json;
 use std::sync::Arc;
@@ -60,9 +61,9 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
     let is_json = context.json;
     let load = move || context.config_with(&[("server.listen", listen.clone())]);
     let config = load()?;
-    checked(&config)?;
+    let door = checked(&config)?;
     if arguments.check {
-        warn_of(&config)?;
+        warn_of(&door);
         return if is_json {
             output::print_json(&json!({ "valid": true, "file": config.main_file }))
         } else {
@@ -74,48 +75,47 @@ pub(super) fn run(arguments: &ServeArgs, context: &Context) -> Outcome {
         logging::Format::of_setting(&config.raw.log.format),
     );
     let notifier = Arc::new(Notifier::default());
-    let served = open_and_serve(began, config, Box::new(load), &notifier);
+    let first = reload::First {
+        config,
+        door,
+        load: Box::new(load),
+    };
+    let served = open_and_serve(began, first, &notifier);
     if let Err(failure) = &served {
         notifier.status(&format!("failed: {}", failure.render().replace('\n', "; ")));
     }
     served
 }
 
-/// What is wrong with the configuration beyond single values.
-pub(super) fn checked(config: &Config) -> Outcome {
-    addresses(config)?;
+/// What is wrong with the configuration beyond single values; if nothing, who may come in.
+pub(super) fn checked(config: &Config) -> Result<Door, Failure> {
+    let door = Door::of(config)?;
+    sockets::addresses(config, &door.policy)?;
     wiring::redis_address(config)?;
     wiring::check_dsn(config)?;
-    tls::load(config)?;
-    providers::check(config)
+    providers::check(config)?;
+    Ok(door)
 }
 
 /// What is no error and worth a look, on stderr.
-pub(super) fn warn_of(config: &Config) -> Outcome {
-    let identity = tls::load(config)?;
-    if let Some(trouble) = tls::trouble(identity.as_ref()) {
+pub(super) fn warn_of(door: &Door) {
+    if let Some(trouble) = tls::trouble(door.tls.as_ref()) {
         output::error(&format!("warning: {trouble}"));
     }
-    Ok(())
 }
 
-fn open_and_serve(
-    began: Instant,
-    config: Config,
-    load: Box<reload::Load>,
-    notifier: &Arc<Notifier>,
-) -> Outcome {
+fn open_and_serve(began: Instant, first: reload::First, notifier: &Arc<Notifier>) -> Outcome {
     let starting = starting::Starting::begin(notifier);
     // The files of sockets go when this returns, however it does.
-    let sockets = sockets::open(&config)?;
-    let over_tls = config.speaks_tls();
-    let identity = tls::load(&config)?;
-    tls::warn_of_trouble(identity.as_ref());
+    let sockets = sockets::open(&first.config, &first.door)?;
+    let over_tls = first.door.tls.is_some();
+    tls::warn_of_trouble(first.door.tls.as_ref());
     starting.step("opening the store and the model");
-    let parts = wiring::open_for_serving(&config)?;
+    let parts = wiring::open_for_serving(&first.config)?;
     starting.step("warming up");
     warm_up(&parts);
-    let reloader = Reloader::new(load, Arc::clone(notifier), config, parts, identity);
+    let exposed = sockets::exposed(&sockets.listeners, over_tls);
+    let reloader = Reloader::new(first, Arc::clone(notifier), parts, exposed);
     let attendant = Arc::new(Attendant {
         live: reloader.begin(sockets.are_passed),
         notifier: Arc::clone(notifier),

@@ -2,6 +2,7 @@
 
 use super::super::wiring::{self, Parts};
 use super::app::{self, Extras};
+use super::door::Door;
 use super::{checked, status, tls};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Changes, Config};
@@ -9,7 +10,6 @@ use crate::failure::Failure;
 use crate::http::{App, Live};
 use crate::telemetry::systemd::Notifier;
 use crate::telemetry::{events, logging};
-use crate::tls::Identity;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -22,10 +22,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Reads the configuration as the daemon did when it started.
 pub(super) type Load = dyn Fn() -> Result<Config, Failure> + Send + Sync;
 
+/// What the daemon begins with.
+pub(super) struct First {
+    pub(super) config: Config,
+    pub(super) door: Door,
+    /// Reads the configuration anew.
+    pub(super) load: Box<Load>,
+}
+
 /// Reloads, one at a time.
 pub(super) struct Reloader {
     load: Box<Load>,
     notifier: Arc<Notifier>,
+    /// A listener that others reach, if there is one.
+    exposed: Option<String>,
     held: Mutex<Held>,
     last: Mutex<Last>,
     live: OnceLock<Arc<Live>>,
@@ -36,7 +46,7 @@ pub(super) struct Reloader {
 struct Held {
     config: Config,
     parts: Parts,
-    tls: Option<Arc<Identity>>,
+    door: Door,
 }
 
 /// How the last reload ended.
@@ -52,17 +62,23 @@ struct Last {
 
 impl Reloader {
     pub(super) fn new(
-        load: Box<Load>,
+        first: First,
         notifier: Arc<Notifier>,
-        config: Config,
         parts: Parts,
-        tls: Option<Arc<Identity>>,
+        exposed: Option<String>,
     ) -> Arc<Self> {
+        let First { config, door, load } = first;
+        door.tell_keys(None);
         parts.metrics.reload.succeeded(SystemClock.wall());
         Arc::new_cyclic(|myself| Self {
             load,
             notifier,
-            held: Mutex::new(Held { config, parts, tls }),
+            exposed,
+            held: Mutex::new(Held {
+                config,
+                parts,
+                door,
+            }),
             last: Mutex::default(),
             live: OnceLock::new(),
             myself: Weak::clone(myself),
@@ -74,7 +90,7 @@ impl Reloader {
     pub(super) fn begin(&self, is_awaited: bool) -> Arc<Live> {
         let first = || {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let extras = self.extras(held.tls.clone());
+            let extras = self.extras(held.door.clone());
             let mut app = app::build(&held.config, &held.parts, extras);
             if is_awaited {
                 app = app.catching_up();
@@ -88,7 +104,7 @@ impl Reloader {
         self.begin(false)
     }
 
-    fn extras(&self, tls: Option<Arc<Identity>>) -> Extras {
+    fn extras(&self, door: Door) -> Extras {
         let (of_status, of_reload) = (Weak::clone(&self.myself), Weak::clone(&self.myself));
         Extras {
             status: Arc::new(move || {
@@ -99,7 +115,7 @@ impl Reloader {
                 let reloader = of_reload.upgrade().ok_or("the daemon is stopping")?;
                 reloader.reload()
             }),
-            tls,
+            door,
         }
     }
 
@@ -132,19 +148,26 @@ impl Reloader {
         checked(&config)?;
         let mut changes = config.changes_since(&held.config);
         config.keep_started(&held.config);
+        let exposed = self.exposed.as_deref();
+        let door = Door::renewed(&config, &held.door, exposed, &mut changes)?;
         let parts = wiring::renew(&held.parts, &config, &changes)?;
-        let tls = renewed(&config, held, &mut changes)?;
         let live = self.live();
-        let extras = self.extras(tls.clone());
+        let extras = self.extras(door.clone());
         let app = app::build(&config, &parts, extras).succeeding(&live.app());
         if changes.touch(&["log.level"]) {
             logging::set_level(&config.raw.log.level)
                 .map_err(|error| Failure::configuration("`log.level`").because(error))?;
         }
         let former = live.replace(Arc::new(app));
-        let before = std::mem::replace(held, Held { config, parts, tls });
+        door.tell_keys(Some(&changes));
+        let now = Held {
+            config,
+            parts,
+            door,
+        };
+        let before = std::mem::replace(held, now);
         let_go(former, before);
-        tls::warn_of_trouble(held.tls.as_ref());
+        tls::warn_of_trouble(held.door.tls.as_ref());
         Ok(changes)
     }
 
@@ -182,28 +205,6 @@ impl Reloader {
             "needs_restart": last.needs_restart,
         })
     }
-}
-
-/// The certificate as it is on disk now, which is a change where it is another one. Where TLS waits to be
-/// turned on or off, what is in force stays.
-fn renewed(
-    config: &Config,
-    held: &Held,
-    changes: &mut Changes,
-) -> Result<Option<Arc<Identity>>, Failure> {
-    const KEY: &str = "server.tls_cert";
-    if changes.at_start.contains(&KEY) {
-        return Ok(held.tls.clone());
-    }
-    let found = tls::load(config)?;
-    let digest = |identity: &Option<Arc<Identity>>| {
-        let identity = identity.as_ref()?;
-        Some(identity.fingerprint().to_owned())
-    };
-    if digest(&found) != digest(&held.tls) && !changes.live.contains(&KEY) {
-        changes.live.push(KEY);
-    }
-    Ok(found)
 }
 
 fn log_done(changes: &Changes, started: Instant) {

@@ -2,6 +2,9 @@
 //! local commands.
 
 use super::super::daemon;
+use super::door::Door;
+use super::policy;
+use crate::access::Policy;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::{self, BindError, ListenAddress, Listener, SocketFile};
@@ -20,22 +23,16 @@ pub(super) struct Sockets {
 
 /// Takes what systemd passed, else binds what is configured; and the socket for local commands.
 /// Without the latter the daemon serves all the same.
-pub(super) fn open(config: &Config) -> Result<Sockets, Failure> {
-    let addresses = addresses(config)?;
+pub(super) fn open(config: &Config, door: &Door) -> Result<Sockets, Failure> {
+    let addresses = addresses(config, &door.policy)?;
     let mut sockets = Sockets {
         listeners: passed()?,
         ..Sockets::default()
     };
-    let is_exposed = |listener: &&Listener| {
-        let open = |address: std::net::SocketAddr| !address.ip().is_loopback();
-        !config.raw.server.allow_anonymous && listener.tcp_address().is_some_and(open)
-    };
-    if let Some(listener) = sockets.listeners.iter().find(is_exposed) {
-        return Err(open_to_others(&format!(
-            "the socket unit: {}",
-            listener.url(config.speaks_tls())
-        )));
-    }
+    let over_tls = door.tls.is_some();
+    let passed = exposed(&sockets.listeners, over_tls);
+    let passed = passed.map(|url| format!("the socket unit: {url}"));
+    policy::check_exposed(config, &door.policy, passed.as_deref())?;
     sockets.are_passed = !sockets.listeners.is_empty();
     if !sockets.are_passed {
         for address in &addresses {
@@ -95,8 +92,18 @@ fn bind_failure(error: &BindError) -> Failure {
         .maybe_hint(hint)
 }
 
-/// The configured addresses, checked. Beyond loopback only when that was said, since there are no keys.
-pub(in crate::cli) fn addresses(config: &Config) -> Result<Vec<ListenAddress>, Failure> {
+/// The first of `listeners` that is reached from beyond this machine.
+pub(super) fn exposed(listeners: &[Listener], over_tls: bool) -> Option<String> {
+    let is_exposed = |listener: &&Listener| {
+        let address = listener.tcp_address();
+        address.is_some_and(|address| !address.ip().to_canonical().is_loopback())
+    };
+    let found = listeners.iter().find(is_exposed);
+    found.map(|listener| listener.url(over_tls))
+}
+
+/// The configured addresses, checked. Beyond loopback only with keys, or when that was said.
+pub(super) fn addresses(config: &Config, policy: &Policy) -> Result<Vec<ListenAddress>, Failure> {
     let mut addresses = Vec::new();
     for text in &config.raw.server.listen {
         let address: ListenAddress = text.parse().map_err(|problem| {
@@ -108,11 +115,9 @@ pub(in crate::cli) fn addresses(config: &Config) -> Result<Vec<ListenAddress>, F
                     .hint(hint)
             }
         })?;
-        if let ListenAddress::Tcp(host) = &address
-            && !config.raw.server.allow_anonymous
-            && !is_loopback(host)
-        {
-            return Err(open_to_others(&format!("`server.listen`: {text}")));
+        if matches!(&address, ListenAddress::Tcp(host) if !is_loopback(host)) {
+            let what = format!("`server.listen`: {text}");
+            policy::check_exposed(config, policy, Some(&what))?;
         }
         addresses.push(address);
     }
@@ -121,13 +126,6 @@ pub(in crate::cli) fn addresses(config: &Config) -> Result<Vec<ListenAddress>, F
             .hint("name at least one address, as [\"127.0.0.1:8080\"]"));
     }
     Ok(addresses)
-}
-
-fn open_to_others(what: &str) -> Failure {
-    Failure::configuration(format!("{what} is open to others, and anybody may ask")).hint(
-        "listen on 127.0.0.1 behind a proxy that checks who asks, or set \
-         `server.allow_anonymous = true`",
-    )
 }
 
 fn is_loopback(address: &str) -> bool {

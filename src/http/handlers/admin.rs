@@ -1,6 +1,7 @@
 //! What the server says of itself.
 
 use super::{Handled, blocking, finish};
+use crate::access::{Keys, Scope};
 use crate::http::probe::probe;
 use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
@@ -79,14 +80,16 @@ pub(in crate::http) async fn live(app: Arc<App>, info: Arc<RequestInfo>) -> Resp
     )
 }
 
-/// Applies the configuration as it is now on disk; for those who reach the unix socket alone.
+/// Applies the configuration as it is now on disk; for those who reach the unix socket, and for
+/// administrators.
 pub(in crate::http) async fn reload(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
     finish(handle_reload(&app, &info).await, &info)
 }
 
 async fn handle_reload(app: &Arc<App>, info: &RequestInfo) -> Handled {
-    let Some(reload) = app.reload.clone().filter(|_| info.peer == Peer::Unix) else {
-        let detail = "a reload is asked for over the unix socket: see `alfred reload`";
+    let Some(reload) = app.reload.clone().filter(|_| !info.guest.is_anonymous()) else {
+        let detail =
+            "a reload is asked for over the unix socket, or with an admin key: see `alfred reload`";
         return Err(Problem::not_found(detail));
     };
     let outcome = blocking(&app.reloads, move |_| {
@@ -118,12 +121,16 @@ async fn handle_metrics(app: &Arc<App>) -> Handled {
 }
 
 pub(in crate::http) async fn status(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
-    finish(handle_status(&app).await, &info)
+    finish(handle_status(&app, &info).await, &info)
 }
 
-async fn handle_status(app: &Arc<App>) -> Handled {
+async fn handle_status(app: &Arc<App>, info: &RequestInfo) -> Handled {
     let shared = Arc::clone(app);
+    let scope = info.guest.scope();
     let body = blocking(&app.reads, move |_| {
+        if scope.is_bound() {
+            return bound_status(&shared, &scope);
+        }
         let (store, counts) = match describe_store(&*shared.cases.repo) {
             Ok(described) => described,
             // The status is wanted most when something is down.
@@ -149,9 +156,35 @@ async fn handle_status(app: &Arc<App>) -> Handled {
         for (name, section) in (shared.status)() {
             body[name] = section;
         }
+        let keys = shared.policy.keys.as_ref();
+        body["access"]["keys"] = json!(keys.map(Keys::len));
         Ok(body)
     });
     Ok(reply::ok(&body.await?))
+}
+
+/// For a key that is bound to collections: what they hold, and nothing of what others do.
+fn bound_status(app: &App, scope: &Scope) -> Result<Value, Problem> {
+    let counts = match app.cases.repo.collections() {
+        Ok(collections) => {
+            let seen = || collections.iter().filter(|info| scope.sees(&info.name));
+            json!({
+                "documents": seen().map(|info| info.documents).sum::<u64>(),
+                "chunks": seen().map(|info| info.chunks).sum::<u64>(),
+                "collections": seen().count(),
+            })
+        }
+        Err(StoreError::Unavailable { .. } | StoreError::Busy { .. }) => Value::Null,
+        Err(error) => return Err(error.into()),
+    };
+    let model = app.cases.embedder.model();
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": uptime_s(app),
+        "ready": missing(app).is_empty(),
+        "embedder": {"model": model.name, "dimensions": model.dimensions},
+        "counts": counts,
+    }))
 }
 
 /// What the store says of itself, and the counts in it.

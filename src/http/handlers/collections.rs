@@ -1,6 +1,6 @@
 //! `/v1/collections`.
 
-use super::{Handled, blocking, finish};
+use super::{Handled, blocking, check_seen, finish, narrowed};
 use crate::domain::CollectionName;
 use crate::http::service::RequestInfo;
 use crate::http::{App, reply};
@@ -10,13 +10,16 @@ use std::sync::Arc;
 use warp::reply::Response;
 
 pub(in crate::http) async fn list(app: Arc<App>, info: Arc<RequestInfo>) -> Response {
-    finish(handle_list(&app).await, &info)
+    finish(handle_list(&app, &info).await, &info)
 }
 
-async fn handle_list(app: &Arc<App>) -> Handled {
+async fn handle_list(app: &Arc<App>, info: &RequestInfo) -> Handled {
     let repo = Arc::clone(&app.cases.repo);
+    let scope = info.guest.scope();
     let collections = blocking(&app.reads, move |_| {
-        let collections: Vec<Value> = repo.collections()?.iter().map(reply::collection).collect();
+        let collections = repo.collections()?;
+        let seen = collections.iter().filter(|info| scope.sees(&info.name));
+        let collections: Vec<Value> = seen.map(reply::collection).collect();
         Ok(json!({"collections": collections}))
     });
     Ok(reply::ok(&collections.await?))
@@ -27,11 +30,13 @@ pub(in crate::http) async fn delete(
     app: Arc<App>,
     info: Arc<RequestInfo>,
 ) -> Response {
-    finish(handle_delete(&app, &name).await, &info)
+    finish(handle_delete(&app, &info, &name).await, &info)
 }
 
-async fn handle_delete(app: &Arc<App>, name: &str) -> Handled {
+async fn handle_delete(app: &Arc<App>, info: &RequestInfo, name: &str) -> Handled {
     let name = CollectionName::new(name)?;
+    check_seen(app, info, &name).await?;
+    let scope = info.guest.scope();
     let repo = Arc::clone(&app.cases.repo);
     let deleted = blocking(&app.writes, move |_| {
         if let Some(deleted) = repo.delete_collection(&name)? {
@@ -45,7 +50,7 @@ async fn handle_delete(app: &Arc<App>, name: &str) -> Handled {
             .map(|known| known.name.to_string())
             .collect();
         let name = name.to_string();
-        Err(StoreError::UnknownCollection { name, known }.into())
+        Err(narrowed(&scope, StoreError::UnknownCollection { name, known }).into())
     });
     let deleted = deleted.await;
     app.metrics.corpus.changed();

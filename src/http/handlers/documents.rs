@@ -1,7 +1,9 @@
 //! `/v1/documents`: the corpus over HTTP.
 
-use super::{Handled, blocking, finish};
+use super::{Handled, blocking, check_seen, finish, narrowed};
+use crate::access::Scope;
 use crate::domain::CollectionName;
+use crate::http::admission::forbidden;
 use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
 use crate::http::{App, PutFn, body, json, parse, reply};
@@ -34,7 +36,11 @@ async fn handle_put<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Handled {
     let bytes = body::read_json(&app.settings, info, body).await?;
-    let documents = blocking(&app.reads, move |_| parse::documents(&bytes)).await?;
+    let scope = info.guest.scope();
+    let parsed = blocking(&app.reads, move |_| {
+        Ok(within(&scope, parse::documents(&bytes)?))
+    });
+    let documents = parsed.await?;
     let put = Arc::clone(&app.cases.put);
     let stored = blocking(&app.writes, move |_| match documents {
         parse::Documents::One(document) => Ok(vec![put_one(&*put, document?)?]),
@@ -44,6 +50,27 @@ async fn handle_put<B: Buf>(
     // Of a batch that failed some may be there, and one that was given up goes on to its end.
     app.metrics.corpus.changed();
     Ok(reply::ok(&json!({"documents": stored?})))
+}
+
+/// Refuses documents for collections that whoever asks is not bound to, there or not.
+fn within(scope: &Scope, documents: parse::Documents) -> parse::Documents {
+    let check = |read: Result<NewDocument, Problem>| {
+        let document = read?;
+        if scope.sees(&document.collection) {
+            return Ok(document);
+        }
+        let name = &document.collection;
+        Err(forbidden(format!(
+            "this key may not write to the collection \"{name}\""
+        )))
+    };
+    match documents {
+        parse::Documents::One(read) => parse::Documents::One(check(read)),
+        parse::Documents::Many(many) => {
+            let checked = many.into_iter().map(|(source, read)| (source, check(read)));
+            parse::Documents::Many(checked.collect())
+        }
+    }
 }
 
 fn put_one(put: &PutFn, document: NewDocument) -> Result<Value, Problem> {
@@ -112,18 +139,25 @@ pub(in crate::http) async fn list(
     info: Arc<RequestInfo>,
     parameters: Vec<(String, String)>,
 ) -> Response {
-    finish(handle_list(&app, &parameters).await, &info)
+    finish(handle_list(&app, &info, &parameters).await, &info)
 }
 
-async fn handle_list(app: &Arc<App>, parameters: &[(String, String)]) -> Handled {
+async fn handle_list(
+    app: &Arc<App>,
+    info: &RequestInfo,
+    parameters: &[(String, String)],
+) -> Handled {
     let request = list_request(parameters)?;
+    check_seen(app, info, &request.collection).await?;
+    let scope = info.guest.scope();
     let repo = Arc::clone(&app.cases.repo);
     let page = blocking(&app.reads, move |_| {
         let one_more = ListRequest {
             limit: request.limit.saturating_add(1).min(MAX_LIMIT),
             ..request.clone()
         };
-        let mut documents = repo.list_documents(&one_more)?;
+        let listed = repo.list_documents(&one_more);
+        let mut documents = listed.map_err(|error| narrowed(&scope, error))?;
         let more = documents.len() > request.limit || documents.len() == MAX_LIMIT;
         documents.truncate(request.limit);
         let last = documents.last().filter(|_| more);
@@ -198,14 +232,17 @@ fn cursor(text: &str) -> Result<String, Problem> {
 }
 
 pub(in crate::http) async fn get(id: String, app: Arc<App>, info: Arc<RequestInfo>) -> Response {
-    finish(handle_get(&app, &id).await, &info)
+    finish(handle_get(&app, &info, &id).await, &info)
 }
 
-async fn handle_get(app: &Arc<App>, id: &str) -> Handled {
+async fn handle_get(app: &Arc<App>, info: &RequestInfo, id: &str) -> Handled {
     let id = parse_id(id)?;
+    let scope = info.guest.scope();
     let repo = Arc::clone(&app.cases.repo);
     let found = blocking(&app.reads, move |_| {
-        let (document, chunks) = repo.document(id)?.ok_or_else(|| no_document(id))?;
+        let found = repo.document(id)?;
+        let seen = found.filter(|(document, _)| scope.sees(&document.collection));
+        let (document, chunks) = seen.ok_or_else(|| no_document(id))?;
         let mut body = reply::document(&document);
         body["chunk_texts"] = json!(chunks);
         Ok(body)
@@ -214,13 +251,20 @@ async fn handle_get(app: &Arc<App>, id: &str) -> Handled {
 }
 
 pub(in crate::http) async fn delete(id: String, app: Arc<App>, info: Arc<RequestInfo>) -> Response {
-    finish(handle_delete(&app, &id).await, &info)
+    finish(handle_delete(&app, &info, &id).await, &info)
 }
 
-async fn handle_delete(app: &Arc<App>, id: &str) -> Handled {
+async fn handle_delete(app: &Arc<App>, info: &RequestInfo, id: &str) -> Handled {
     let id = parse_id(id)?;
+    let scope = info.guest.scope();
     let repo = Arc::clone(&app.cases.repo);
     let deleted = blocking(&app.writes, move |_| {
+        // An id stands for a source in a collection, and never moves to another one.
+        if scope.is_bound() {
+            let found = repo.document(id)?;
+            let seen = found.filter(|(document, _)| scope.sees(&document.collection));
+            seen.ok_or_else(|| no_document(id))?;
+        }
         match repo.delete_documents(&[id])? {
             0 => Err(no_document(id)),
             _ => Ok(json!({"id": id, "status": "deleted"})),

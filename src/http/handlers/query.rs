@@ -1,6 +1,6 @@
 //! `POST /v1/query`.
 
-use super::{Handled, blocking, finish};
+use super::{Handled, blocking, check_seen, finish, narrowed_search};
 use crate::clock::Deadline;
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -28,11 +28,14 @@ async fn handle<B: Buf>(
 ) -> Handled {
     let bytes = body::read_json(&app.settings, info, body).await?;
     let query = parse::query(&bytes, app.settings.default_answer)?;
+    check_seen(app, info, &query.collection).await?;
+    let scope = info.guest.scope();
     let answer = Arc::clone(&app.cases.answer);
     let limit = Duration::from_millis(app.settings.request_timeout_ms);
     let deadline = Deadline::after(&*app.clock, limit);
     let answered = blocking(&app.queries, move |queued| {
-        let answer = answer(&query, deadline)?;
+        let answered = answer(&query, deadline);
+        let answer = answered.map_err(|error| narrowed_search(&scope, error))?;
         let body = reply::answer(&answer, queued);
         let body = body.map_err(|error| Problem::internal(error.to_string()))?;
         Ok((body, answer.fallback))

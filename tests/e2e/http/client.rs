@@ -109,7 +109,9 @@ impl Connection {
     }
 
     pub(super) fn request(&mut self, method: &str, path: &str) -> Reply {
-        self.send(format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n"));
+        self.send(format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        ));
         self.reply_to(method)
     }
 
@@ -177,9 +179,10 @@ impl Connection {
 /// The bytes of a POST.
 pub(super) fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let mut bytes =
-        format!("POST {path} HTTP/1.1\r\nhost: test\r\n{headers}content-length: {length}\r\n\r\n")
-            .into_bytes();
+    let mut bytes = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n"
+    )
+    .into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }

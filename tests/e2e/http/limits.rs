@@ -51,14 +51,14 @@ fn bodies_over_the_limit_are_413_by_length_and_by_count() {
     let server = start();
     let mut connection = server.connect();
     connection.send(format!(
-        "POST /v1/query HTTP/1.1\r\nhost: a\r\n{JSON}content-length: 10000000\r\n\r\n"
+        "POST /v1/query HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 10000000\r\n\r\n"
     ));
     assert_eq!(connection.reply().problem(413)["kind"], "body_too_large");
     connection.assert_closed();
 
     let mut connection = server.connect();
     connection.send(format!(
-        "POST /v1/query HTTP/1.1\r\nhost: a\r\n{JSON}transfer-encoding: chunked\r\n\r\n"
+        "POST /v1/query HTTP/1.1\r\nhost: localhost\r\n{JSON}transfer-encoding: chunked\r\n\r\n"
     ));
     for _ in 0..65 {
         let _ = connection.try_send(format!("400\r\n{}\r\n", " ".repeat(1024)));
@@ -83,7 +83,7 @@ fn a_client_that_sends_10_mb_anyway_reads_the_reply() {
 fn an_unread_body_never_becomes_the_next_request() {
     let server = start();
     let mut connection = server.connect();
-    let smuggled = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    let smuggled = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     connection.send(post("/nowhere", JSON, smuggled));
     let reply = connection.reply();
     reply.problem(404);
@@ -96,7 +96,7 @@ fn large_heads_are_431() {
     let server = start();
     let mut connection = server.connect();
     let _ = connection.try_send(format!(
-        "GET /{} HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "x".repeat(20_000)
     ));
     connection.reply().problem(431);
@@ -137,7 +137,7 @@ fn a_slow_body_is_408() {
     let server = quick(|settings| settings.body_timeout_ms = 200);
     let mut connection = server.connect();
     connection.send(format!(
-        "POST /v1/query HTTP/1.1\r\nhost: a\r\n{JSON}content-length: 100\r\n\r\n{{"
+        "POST /v1/query HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 100\r\n\r\n{{"
     ));
     assert_eq!(connection.reply().problem(408)["kind"], "slow_request");
     connection.assert_closed();
@@ -186,7 +186,7 @@ fn connections_over_the_cap_are_503_and_places_come_back() {
     wait_until(|| server.app.observer().connections() == 1);
     wait_until(|| {
         let mut again = server.connect();
-        let _ = again.try_send("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
+        let _ = again.try_send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
         again.reply().status == 200
     });
     assert_eq!(second.get("/healthz").status, 200);

@@ -29,13 +29,16 @@ fn profiles_are_for_this_machine() {
         "/debug/pprof/flamegraph",
         "/debug/pprof/heap",
     ] {
-        for headers in [
-            "host: example.org\r\n",
-            "host: localhost\r\nx-forwarded-for: 127.0.0.1\r\n",
-            "host: 127.0.0.1\r\nvia: 1.1 proxy\r\n",
+        for (headers, kind) in [
+            ("host: example.org\r\n", "misdirected"),
+            (
+                "host: localhost\r\nx-forwarded-for: 127.0.0.1\r\n",
+                "forbidden",
+            ),
+            ("host: 127.0.0.1\r\nvia: 1.1 proxy\r\n", "forbidden"),
         ] {
             let problem = get(&mut connection, path, headers).problem(403);
-            assert_eq!(problem["kind"], "forbidden");
+            assert_eq!(problem["kind"], kind);
         }
     }
     let heap = get(&mut connection, "/debug/pprof/heap", LOCAL);

@@ -32,7 +32,7 @@ fn pipelined_requests_are_answered_in_order() {
             JSON,
             format!(r#"{{"query": "q{n}"}}"#).as_bytes(),
         ));
-        bytes.extend(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
+        bytes.extend(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
     }
     connection.send(bytes);
     for n in 0..20 {
@@ -48,7 +48,7 @@ fn chunked_bodies_are_read_and_the_connection_lives() {
     let mut connection = server.connect();
     for _ in 0..2 {
         connection.send(format!(
-            "POST /v1/query HTTP/1.1\r\nhost: a\r\n{JSON}transfer-encoding: chunked\r\n\r\n"
+            "POST /v1/query HTTP/1.1\r\nhost: localhost\r\n{JSON}transfer-encoding: chunked\r\n\r\n"
         ));
         connection.send("5\r\n{\"que\r\n");
         connection.send("9;ext=1\r\nry\": \"a\"}\r\n0\r\n\r\n");
@@ -61,7 +61,7 @@ fn a_client_that_asks_first_is_told_to_continue() {
     let server = start();
     let mut connection = server.connect();
     connection.send(format!(
-        "POST /v1/query HTTP/1.1\r\nhost: a\r\n{JSON}expect: 100-continue\r\n\
+        "POST /v1/query HTTP/1.1\r\nhost: localhost\r\n{JSON}expect: 100-continue\r\n\
          content-length: {}\r\n\r\n",
         QUERY.len()
     ));
@@ -76,18 +76,21 @@ fn what_can_be_read_in_two_ways_is_refused() {
     let many = "a: b\r\n".repeat(200);
     for (head, status) in [
         (
-            "host: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n",
+            "host: localhost\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n",
             400,
         ),
         (
-            "host: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n",
+            "host: localhost\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n",
             400,
         ),
-        ("host: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n", 400),
-        ("host: a\r\ntransfer-encoding: gzip\r\n", 400),
+        (
+            "host: localhost\r\ncontent-length: 3\r\ncontent-length: 4\r\n",
+            400,
+        ),
+        ("host: localhost\r\ntransfer-encoding: gzip\r\n", 400),
         ("content-length: 3\r\n", 400),
-        ("host: a\r\nhost: b\r\n", 400),
-        ("host: a\r\nbad header\r\n", 400),
+        ("host: localhost\r\nhost: b\r\n", 400),
+        ("host: localhost\r\nbad header\r\n", 400),
         (&many, 431),
     ] {
         let mut connection = server.connect();
@@ -135,7 +138,7 @@ fn bad_chunks_are_400() {
     let server = start();
     let mut connection = server.connect();
     connection.send(format!(
-        "POST /v1/query HTTP/1.1\r\nhost: a\r\n{JSON}transfer-encoding: chunked\r\n\r\nzz\r\n"
+        "POST /v1/query HTTP/1.1\r\nhost: localhost\r\n{JSON}transfer-encoding: chunked\r\n\r\nzz\r\n"
     ));
     connection.reply().problem(400);
     connection.assert_closed();

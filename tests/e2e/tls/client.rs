@@ -76,7 +76,12 @@ impl Secure {
 
     /// The status of one request on this connection, whose answer is read whole.
     pub(super) fn get(&mut self, path: &str) -> io::Result<u16> {
-        write!(self.0, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+        self.get_with(path, "host: localhost\r\n")
+    }
+
+    /// The status of one request with these header lines.
+    pub(super) fn get_with(&mut self, path: &str, headers: &str) -> io::Result<u16> {
+        write!(self.0, "GET {path} HTTP/1.1\r\n{headers}\r\n")?;
         self.0.flush()?;
         self.answer()
     }

@@ -6,6 +6,7 @@
 
 mod authority;
 mod client;
+mod guarded;
 mod hostile;
 mod renewing;
 mod serving;
