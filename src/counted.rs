@@ -1,13 +1,14 @@
 //! PURE: how often each of many names occurred, in a table that stays small however many there are.
 
+use crate::plain::cut;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What the table has no room for is counted under this name.
 pub const OTHERS: &str = "others";
 
-/// Longest name of an entry of its own, in characters.
-const MAX_CHARS: usize = 120;
+/// Longest name, in characters; a longer one is cut, and counted with what is cut to the same.
+const MAX_CHARS: usize = 240;
 
 /// Names with their counts: `MOST` names of their own, the others together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,9 +22,10 @@ impl<const MOST: usize> Counted<MOST> {
             *count += times;
             return;
         }
-        let has_room = self.0.len() < MOST && name.chars().count() <= MAX_CHARS;
-        let name = if has_room { name } else { OTHERS };
-        *self.0.entry(name.to_owned()).or_default() += times;
+        let name = cut(name, MAX_CHARS);
+        let has_room = self.0.len() < MOST || self.0.contains_key(&name);
+        let name = if has_room { name } else { OTHERS.to_owned() };
+        *self.0.entry(name).or_default() += times;
     }
 
     /// Adds what another table, or a record of one, counted.
@@ -82,6 +84,24 @@ mod tests {
         let mut twice = counted.clone();
         twice.add(counted.by_name());
         assert_eq!((twice.by_name().len(), twice.total()), (17, 214));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_not_lost() {
+        let mut counted = Counted::<3>::default();
+        counted.count(&"ä".repeat(240), 1);
+        counted.count(&"ö".repeat(241), 2);
+        counted.count(&"ö".repeat(500), 3);
+        let names: Vec<(usize, u64)> = counted
+            .by_name()
+            .iter()
+            .map(|(name, times)| (name.chars().count(), *times))
+            .collect();
+        assert_eq!(names, [(240, 1), (240, 5)]);
+        let mut again = Counted::<3>::default();
+        again.add(counted.by_name());
+        assert_eq!(again, counted);
+        assert!(counted.by_name().keys().any(|name| name.ends_with("ö…")));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!    [`access`] says who may come in.
 //! 3. [`search`]: the one use case.
 //! 4. [`embed`], [`provider`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
-//! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`], [`tls`]: words, settings and leaves.
+//! 5. [`config`], [`domain`], [`clock`], [`secret`], [`failure`], [`plain`], [`tls`]: words, settings and leaves.
 
 pub mod access;
 pub mod answering;
@@ -26,6 +26,7 @@ pub mod fusion;
 pub mod http;
 pub mod ingest;
 pub mod notify;
+pub mod plain;
 pub mod provider;
 pub mod report;
 pub mod search;

@@ -3,7 +3,9 @@
 use super::{Context, Outcome};
 use crate::failure::Failure;
 use crate::report::{Format, Report};
+use crate::soak::capacity::record as capacity;
 use crate::soak::run_folder::{self, RecordedRun, RunFolderError};
+use crate::soak::run_log::files;
 use crate::soak::shelf;
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -125,15 +127,35 @@ pub(super) fn resolve(name: &str, runs_dir: &Path) -> Result<PathBuf, Failure> {
 
 pub(super) fn folder_failure(error: RunFolderError) -> Failure {
     let hint = match &error {
-        RunFolderError::NotARun { .. } => Some("list the recorded runs with: alfred runs"),
-        RunFolderError::Newer { .. } => Some("use that version of alfred, or a later one"),
-        _ => None,
+        RunFolderError::NotARun { folder } if folder.join(capacity::FILE).is_file() => {
+            let folder = folder.display();
+            format!(
+                "it is a search for the capacity: see it with alfred runs show {folder}, or in its \
+                 capacity.html; each of its steps is a run"
+            )
+        }
+        RunFolderError::NotARun { .. } => "list the recorded runs with: alfred runs".to_owned(),
+        RunFolderError::Newer { .. } => "use that version of alfred, or a later one".to_owned(),
+        RunFolderError::Damaged { path, .. } => damaged_hint(path),
+        RunFolderError::Read { .. } => "see that the file is there and may be read".to_owned(),
     };
     let failure = match &error {
         RunFolderError::NotARun { .. } => Failure::usage("cannot read a run"),
         _ => Failure::failed("cannot read a run"),
     };
-    failure.because(error).maybe_hint(hint.map(str::to_owned))
+    failure.because(error).hint(hint)
+}
+
+/// What to do about a damaged file of a run. The end of what is appended to is mended by itself.
+fn damaged_hint(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path).display();
+    if path.ends_with(files::VERDICT) {
+        return format!(
+            "restore the file from a copy, or move it away and judge the run anew with: alfred soak \
+             --resume {folder}"
+        );
+    }
+    format!("restore the file from a copy; without one the run is lost: remove {folder}")
 }
 
 /// Writes `text` to stdout; a reader that has gone away (as `head` does) is no failure.

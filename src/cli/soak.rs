@@ -235,6 +235,11 @@ fn in_file(args: &SoakArgs, failure: Failure) -> Failure {
 /// Makes the run, says its verdict, tells others, and ends as it does.
 pub(super) fn perform(plan: &Plan, around: &Around<'_>) -> Outcome {
     let (Plan::New { scenario, .. } | Plan::Resume { scenario, .. }) = plan;
+    let is_new = matches!(plan, Plan::New { .. });
+    let unreached = scenario.unreached().filter(|_| is_new);
+    for note in scenario.unused().into_iter().chain(unreached) {
+        around.voice.warn(&note);
+    }
     let mut view = Noticed::new(scenario.thresholds.clone(), around.voice);
     let made = match plan {
         Plan::New { scenario, place } => crate::soak::run(scenario, place, &SystemClock, &mut view),
@@ -402,6 +407,11 @@ pub(super) fn run_failure(error: SoakError, place: Option<&Place>) -> Failure {
                 .because(SoakError::Left { folder })
                 .hint(hint)
         }
-        SoakError::Start(_) => Failure::failed("the soak cannot be run").because(error),
+        SoakError::Start(start) => {
+            let hint = causes::hint(&start.to_string(), "").map(str::to_owned);
+            Failure::failed("the soak cannot be run")
+                .because(SoakError::Start(start))
+                .maybe_hint(hint)
+        }
     }
 }

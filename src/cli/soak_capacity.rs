@@ -60,6 +60,9 @@ pub(super) fn perform(args: &SoakArgs, around: &Around<'_>) -> Outcome {
         Some(folder) => Place::At(folder.clone()),
         None => Place::In(around.runs_dir.to_owned()),
     };
+    if let Some(note) = plan.scenario.unused() {
+        around.voice.warn(&note);
+    }
     let mut follower = Follower {
         thresholds: plan.scenario.thresholds.clone(),
         most_steps: 0,

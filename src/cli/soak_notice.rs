@@ -3,6 +3,7 @@
 
 use super::Context;
 use crate::clock::{Clock as _, SystemClock};
+use crate::plain;
 use crate::report::live::{self, Surroundings};
 use crate::soak::driver::{Interrupt, Phase};
 use crate::soak::event::EventRecord;
@@ -45,7 +46,7 @@ impl Voice {
         if self.in_journal {
             tracing::info!("{line}");
         } else {
-            let _ = console::Term::stderr().write_line(line);
+            let _ = console::Term::stderr().write_line(&plain::lines(line));
         }
     }
 
@@ -54,7 +55,8 @@ impl Voice {
         if self.in_journal {
             tracing::warn!("{line}");
         } else {
-            let _ = console::Term::stderr().write_line(&format!("warning: {line}"));
+            let line = plain::lines(&format!("warning: {line}"));
+            let _ = console::Term::stderr().write_line(&line);
         }
     }
 }

@@ -195,6 +195,10 @@ pub(super) fn failure(error: ResumeError) -> Failure {
         ResumeError::Changed { .. } => {
             "resume it with the scenario that it began with: --resume RUN_DIR alone"
         }
+        ResumeError::Queries { .. } => {
+            "put back the queries that the run began with, name a file of them with --queries FILE, or \
+             begin a new run"
+        }
         ResumeError::Header { .. } => "give it again with --header 'NAME: VALUE'",
         ResumeError::Recorded { .. } | ResumeError::Scenario(_) => {
             "resume it with the version of alfred that began it"

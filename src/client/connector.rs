@@ -63,7 +63,7 @@ impl Connector {
                     return Err(self.no_tls(&"it was not prepared"));
                 };
                 let connected = connector.connect(name.clone(), stream).await;
-                let stream = connected.map_err(|error| self.no_tls(&error))?;
+                let stream = connected.map_err(|error| self.no_tls(&in_words(&error)))?;
                 Ok(Stream::Tls(Box::new(stream)))
             }
             Endpoint::Unix(path) => UnixStream::connect(path)
@@ -88,6 +88,31 @@ impl Connector {
     }
 }
 
+/// A certificate that is an authority's own.
+pub const CA_AS_SERVER: &str =
+    "its certificate is that of an authority (self-signed, CA:TRUE), and cannot be a server's";
+/// A certificate of an unknown authority.
+pub const UNTRUSTED: &str = "nobody who is trusted signed its certificate (UnknownIssuer)";
+/// No TLS at all.
+pub const NOT_TLS: &str = "what it answers is no TLS";
+
+/// Why a handshake failed, in plain words where rustls has none.
+fn in_words(error: &std::io::Error) -> String {
+    use rustls::{CertificateError, Error, InvalidMessage};
+    let said = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match said {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => UNTRUSTED.to_owned(),
+        // Its text is the name of a variant of webpki's.
+        Some(Error::InvalidCertificate(CertificateError::Other(other)))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            CA_AS_SERVER.to_owned()
+        }
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => NOT_TLS.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 fn config(trust: &Trust) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -102,7 +127,7 @@ fn config(trust: &Trust) -> Result<ClientConfig, String> {
             .with_root_certificates(store(system_roots().iter().cloned(), "this machine")?)
             .with_no_client_auth(),
         Trust::File(path) => {
-            let roots: Vec<CertificateDer<'static>> = read_pem("ca_file", path)?;
+            let roots: Vec<CertificateDer<'static>> = read_pem("ca_file", "certificate", path)?;
             builder
                 .with_root_certificates(store(roots, &format!("ca_file {}", path.display()))?)
                 .with_no_client_auth()

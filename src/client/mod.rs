@@ -18,7 +18,7 @@ mod target;
 
 pub use answer::{Answer, BodyLimits, Fault, Fed, MAX_HEADER_BYTES};
 pub use blocking::{Limits, Outgoing, Response, request, request_blocking};
-pub use connector::{Connector, Trust};
+pub use connector::{CA_AS_SERVER, Connector, NOT_TLS, Trust, UNTRUSTED};
 pub use error::ClientError;
 pub use form::Form;
 pub use malformed::Malformed;

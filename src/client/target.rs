@@ -100,10 +100,12 @@ impl FromStr for Target {
         if let Some(rest) = text.strip_prefix("unix:") {
             return unix(text, rest);
         }
-        if text.starts_with("https://") {
+        // RFC 3986, 3.1: the scheme in any case.
+        let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+        if scheme.eq_ignore_ascii_case("https") {
             return http(text, 443, |host, port| Endpoint::Tls { host, port });
         }
-        if text.starts_with("http://") {
+        if scheme.eq_ignore_ascii_case("http") {
             return http(text, 80, |host, port| Endpoint::Tcp { host, port });
         }
         Err(refuse(
@@ -231,6 +233,8 @@ mod tests {
             target("http://x/{{query}}?q={{query}}").path,
             "/{{query}}?q={{query}}"
         );
+        assert_eq!(target("HTTP://x:1/A").to_string(), "http://x:1/A");
+        assert_eq!(target("Https://x/").to_string(), "https://x:443/");
         let unix = target("unix:/run/alfred/alfred.sock:/v1/query");
         assert_eq!(
             unix.endpoint,

@@ -1,6 +1,7 @@
 //! What is shown of what was sampled beside the windows, and of what happened: a few lines of the
 //! text report, and columns of the CSV.
 
+use crate::plain;
 use crate::soak::event::{Event, EventRecord};
 use crate::soak::evidence::{self, Taken};
 use crate::soak::record::WindowRecord;
@@ -103,6 +104,21 @@ pub(super) fn unit_line(run: &RecordedRun) -> Option<String> {
     Some(line)
 }
 
+/// How many requests were asked for, where the duration ended the run before; `None` where nothing is
+/// missing, or something else is why.
+pub(super) fn unreached_line(run: &RecordedRun) -> Option<String> {
+    let coverage = &run.verdict.as_ref()?.coverage;
+    let (wanted, due) = (run.run.scenario.count?, run.tally.counts.due);
+    let is_whole = !coverage.stopped_early && coverage.windows_recorded == coverage.windows_planned;
+    (is_whole && due < wanted).then(|| {
+        format!(
+            "{} of {} requests that were asked for fell due: the duration ended the run",
+            show_count(due),
+            show_count(wanted)
+        )
+    })
+}
+
 /// What happened to a run, a line each.
 pub(super) fn event_lines(run: &RecordedRun) -> Vec<String> {
     // Evidence has lines of its own.
@@ -151,7 +167,7 @@ fn evidence_line(one: &Taken) -> Vec<String> {
     std::iter::once(head)
         .chain(summary)
         // Whoever wrote the files is not who reads them on a terminal.
-        .map(|line| line.replace(char::is_control, "·"))
+        .map(|line| plain::one_line(&line))
         .collect()
 }
 

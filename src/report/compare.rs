@@ -55,7 +55,16 @@ pub struct Compared {
     pub result: String,
 }
 
+/// Where not even a rise by this share would have been seen, a comparison says nothing.
+const NOISY: f64 = 1.0;
+
 impl Compared {
+    /// Whether the windows differ so much among themselves that nothing can be said: the figures of the
+    /// interval mean nothing then.
+    pub(super) fn is_too_noisy(&self) -> bool {
+        self.result == "no difference seen" && self.smallest_seen.is_some_and(|seen| seen > NOISY)
+    }
+
     /// `value` of either with its unit.
     pub(super) fn show(&self, value: f64) -> String {
         match self.metric.as_str() {
@@ -65,6 +74,10 @@ impl Compared {
         }
     }
 }
+
+/// What is said in the place of an interval.
+pub(super) const TOO_NOISY: &str =
+    "cannot be compared: too noisy, not even twice as much would have been seen";
 
 /// Batch values by metric.
 type Batches = BTreeMap<&'static str, Vec<f64>>;

@@ -1,7 +1,9 @@
 //! JUnit XML: a case for whether the run could be judged, and one a threshold.
 
 use super::{Report, escaped};
+use crate::soak::figure::Figure;
 use crate::soak::record::{Verdict, VerdictRecord};
+use crate::soak::threshold::Threshold;
 use std::fmt::Write as _;
 
 pub(super) fn report(report: &Report) -> String {
@@ -39,9 +41,13 @@ pub(super) fn report(report: &Report) -> String {
         if threshold.pass {
             text.push_str("/>\n");
         } else {
-            let value = threshold
-                .value
-                .map_or_else(|| "nothing measured".to_owned(), |value| value.to_string());
+            let parsed = threshold.expr.parse::<Threshold>();
+            let value = match (parsed, threshold.value) {
+                (Ok(threshold), value) => threshold.show(value),
+                (Err(_), Some(value)) => value.to_string(),
+                (Err(_), None) => "nothing measured".to_owned(),
+            };
+            let value = xml(&value);
             let _ = writeln!(text, "><failure message=\"value: {value}\"/></testcase>");
         }
     }
@@ -61,7 +67,9 @@ fn beyond_budget(verdict: &VerdictRecord) -> Vec<(String, String)> {
     let drifts = verdict.drift.iter().filter(|drift| drift.status == "fail");
     let drifts = drifts.map(|drift| (format!("drift of {}", drift.series), drift.reason.clone()));
     let steps = verdict.steps.iter().filter(|step| !step.pass).map(|step| {
-        let reason = format!("from {} to {}", step.before, step.after);
+        let figure = Figure::named(&step.series);
+        let show = |value: f64| figure.map_or_else(|| value.to_string(), |f| f.show(value));
+        let reason = format!("from {} to {}", show(step.before), show(step.after));
         (
             format!("step of {} at {} s", step.series, step.at_s),
             reason,
@@ -76,6 +84,26 @@ fn xml(text: &str) -> String {
         '>' => Some("&gt;"),
         '&' => Some("&amp;"),
         '"' => Some("&quot;"),
+        // Blanks that an attribute keeps only so.
+        '\n' => Some("&#10;"),
+        '\r' => Some("&#13;"),
+        '\t' => Some("&#9;"),
+        // XML 1.0, 2.2: nobody may write these, however escaped.
+        '\u{fffe}' | '\u{ffff}' => Some("\u{fffd}"),
+        control if control.is_control() => Some("\u{fffd}"),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::xml;
+
+    #[test]
+    fn what_xml_cannot_hold_is_replaced() {
+        assert_eq!(
+            xml("<a>\u{1b}[31m\u{0}\u{ffff}\n&\"é"),
+            "&lt;a&gt;\u{fffd}[31m\u{fffd}\u{fffd}&#10;&amp;&quot;é"
+        );
+    }
 }

@@ -17,6 +17,7 @@ mod prom;
 pub mod text;
 mod together;
 
+use crate::plain;
 use crate::soak::record::{Verdict, VerdictRecord};
 use crate::soak::run_folder::{RecordedRun, RunFolderError};
 use crate::soak::tally::Tally;
@@ -159,7 +160,7 @@ impl Report {
             starts_apart_s: together::starts_apart_s(&self.runs),
             comparison: self.comparison.as_ref(),
         };
-        let mut text = serde_json::to_string_pretty(&whole)?;
+        let mut text = plain::json(&serde_json::to_string_pretty(&whole)?);
         text.push('\n');
         Ok(text)
     }

@@ -4,6 +4,7 @@ use super::{Report, escaped};
 use crate::soak::latency::Series;
 use crate::soak::record::{ThresholdRecord, Verdict, VerdictRecord};
 use crate::soak::run_folder::RecordedRun;
+use crate::soak::units::float;
 use std::fmt::Write as _;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,54 +19,43 @@ pub(super) fn report(report: &Report) -> String {
         .iter()
         .map(|run| run.run.name.as_str())
         .collect();
-    let scenario = label(&names.join(" "));
-    let mut text = String::new();
-    let mut metric = |name: &str, help: &str, samples: &[Sample]| {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (labels, value) in samples {
-            let _ = writeln!(text, "{name}{{scenario=\"{scenario}\"{labels}}} {value}");
-        }
+    let mut page = Page {
+        text: String::new(),
+        scenario: label(&names.join(" ")),
     };
-    metric(
+    page.gauge(
         "alfred_soak_verdict",
         "1 for the verdict of the last run.",
         &verdicts(verdict),
     );
-    metric(
+    page.gauge(
         "alfred_soak_end_timestamp_seconds",
         "When the last request of the run was due, in s since 1970.",
         &end(&report.runs),
     );
-    metric(
-        "alfred_soak_latency_ms",
-        "Latency quantiles of the run.",
-        &latencies(report),
-    );
-    metric(
+    page.latencies(report);
+    page.gauge(
         "alfred_soak_requests",
         "Due requests by how they ended.",
         &requests(verdict),
     );
-    metric(
+    let error_rate = verdict.error_rate.map(|rate| (String::new(), rate));
+    page.gauge(
         "alfred_soak_error_rate",
         "The share of due requests that did not end ok, 0 to 1.",
-        &verdict
-            .error_rate
-            .map(|rate| (String::new(), rate))
-            .into_iter()
-            .collect::<Vec<_>>(),
+        error_rate.as_slice(),
     );
-    metric(
+    page.gauge(
         "alfred_soak_throughput_per_second",
         "Requests that ended ok.",
         &[(String::new(), verdict.throughput_per_s)],
     );
-    metric(
+    page.gauge(
         "alfred_soak_threshold_held",
         "1 for a threshold that held, 0 for one that was crossed.",
         &thresholds(verdict),
     );
-    text
+    page.text
 }
 
 fn verdicts(verdict: &VerdictRecord) -> Vec<Sample> {
@@ -92,22 +82,6 @@ fn end(runs: &[RecordedRun]) -> Vec<Sample> {
     last.map(|end| (String::new(), end)).into_iter().collect()
 }
 
-fn latencies(report: &Report) -> Vec<Sample> {
-    let mut latencies = Vec::new();
-    for series in Series::ALL {
-        let percentiles = report.tally.percentiles(series).in_ms();
-        let quantiles = ["0.5", "0.9", "0.95", "0.99", "0.999", "1"];
-        for (quantile, value) in quantiles.iter().zip(percentiles.values()) {
-            if let Some(value) = value {
-                let series = series.as_str();
-                let labels = format!(",series=\"{series}\",quantile=\"{quantile}\"");
-                latencies.push((labels, value));
-            }
-        }
-    }
-    latencies
-}
-
 fn requests(verdict: &VerdictRecord) -> Vec<Sample> {
     let counts = &verdict.counts;
     let ends = [
@@ -116,7 +90,7 @@ fn requests(verdict: &VerdictRecord) -> Vec<Sample> {
         ("shed", counts.shed),
         ("in_flight_at_end", counts.in_flight_at_end),
     ]
-    .map(|(end, count)| (format!(",end=\"{end}\""), crate::soak::units::float(count)));
+    .map(|(end, count)| (format!(",end=\"{end}\""), float(count)));
     ends.into()
 }
 
@@ -129,11 +103,68 @@ fn thresholds(verdict: &VerdictRecord) -> Vec<Sample> {
     verdict.thresholds.iter().map(sample).collect()
 }
 
+struct Page {
+    text: String,
+    /// Escaped.
+    scenario: String,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, samples: &[(String, f64)]) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in samples {
+            self.sample(name, labels, *value);
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: f64) {
+        let scenario = &self.scenario;
+        let _ = writeln!(
+            self.text,
+            "{name}{{scenario=\"{scenario}\"{labels}}} {value}"
+        );
+    }
+
+    /// A summary in seconds, the base unit of Prometheus.
+    fn latencies(&mut self, report: &Report) {
+        const NAME: &str = "alfred_soak_latency_seconds";
+        let _ = writeln!(
+            self.text,
+            "# HELP {NAME} Latencies of the run.\n# TYPE {NAME} summary"
+        );
+        for series in Series::ALL {
+            let of = format!(",series=\"{}\"", series.as_str());
+            let percentiles = report.tally.percentiles(series).in_ms();
+            let quantiles = ["0.5", "0.9", "0.95", "0.99", "0.999", "1"];
+            for (quantile, value) in quantiles.iter().zip(percentiles.values()) {
+                if let Some(ms) = value {
+                    self.sample(NAME, &format!("{of},quantile=\"{quantile}\""), ms / 1e3);
+                }
+            }
+            let histogram = report.tally.latencies.of(series);
+            let count = float(histogram.len());
+            self.sample(&format!("{NAME}_sum"), &of, histogram.mean() / 1e6 * count);
+            self.sample(&format!("{NAME}_count"), &of, count);
+        }
+    }
+}
+
 fn label(text: &str) -> String {
     escaped(text, |character| match character {
         '"' => Some("\\\""),
         '\\' => Some("\\\\"),
         '\n' => Some("\\n"),
+        control if control.is_control() => Some("\u{fffd}"),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::label;
+
+    #[test]
+    fn labels_end_where_they_should() {
+        assert_eq!(label("a\"\\\nb\r\u{1b}"), "a\\\"\\\\\\nb\u{fffd}\u{fffd}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
 
 use super::{Report, beside};
+use crate::plain;
 use crate::soak::causes;
 use crate::soak::figure::Figure;
 use crate::soak::latency::{PERCENTILE_NAMES, Series};
@@ -101,11 +102,11 @@ fn heading(text: &mut String, run: &RecordedRun, palette: &Palette, own_verdict:
     let _ = write!(
         text,
         "{}  {}  {} for {}, {}",
-        palette.strong.apply_to(&run.run.name),
-        run.run.target,
+        palette.strong.apply_to(plain::one_line(&run.run.name)),
+        plain::one_line(&run.run.target),
         scenario.load(),
         seconds(scenario.duration_s),
-        scenario.arrivals
+        plain::one_line(&scenario.arrivals)
     );
     if scenario.warmup_s > 0.0 {
         let _ = write!(text, ", {} warm-up", seconds(scenario.warmup_s));
@@ -116,7 +117,7 @@ fn heading(text: &mut String, run: &RecordedRun, palette: &Palette, own_verdict:
         let _ = write!(text, "  {word}");
     }
     text.push('\n');
-    let folder = run.folder.display();
+    let folder = plain::one_line(&run.folder.display().to_string());
     let _ = writeln!(text, "{}", palette.quiet.apply_to(folder));
 }
 
@@ -148,7 +149,8 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
     text.push('\n');
     let mut fact = |name: &str, value: String| {
         let name = palette.quiet.apply_to(format!("{name:<10}"));
-        let _ = writeln!(text, "{name} {value}");
+        // Whoever recorded the run is not who reads of it on a terminal.
+        let _ = writeln!(text, "{name} {}", plain::lines(&value));
     };
     fact(
         "requests",
@@ -187,18 +189,8 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
             lag.map_or_else(|| "unknown".to_owned(), |lag| format!("{lag:.2} ms"))
         ),
     );
-    for run in &report.runs {
-        if let Some(line) = beside::unit_line(run) {
-            fact("unit", wrapped(&line, WIDTH - 11).join(CONTINUED));
-        }
-        for line in beside::event_lines(run) {
-            fact("event", wrapped(&line, WIDTH - 11).join(CONTINUED));
-        }
-        for lines in beside::evidence_lines(run) {
-            let wrap = |line: &String| wrapped(line, WIDTH - 13).join(BELOW);
-            let lines: Vec<String> = lines.iter().map(wrap).collect();
-            fact("evidence", lines.join(BELOW));
-        }
+    for (name, value) in beside_lines(report) {
+        fact(name, value);
     }
     for drift in &verdict.drift {
         let said = format!("{} {}: {}", drift.series, drift.status, drift.reason);
@@ -207,10 +199,32 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
     for step in &verdict.steps {
         fact("step", step_line(step));
     }
+    for line in report.runs.iter().filter_map(beside::unreached_line) {
+        fact("note", line);
+    }
     if verdict.coverage.stopped_early {
         let measured = verdict.coverage.measured_s;
         fact("note", format!("stopped early: {measured} s were measured"));
     }
+}
+
+/// What was sampled beside the requests, and what happened: names and texts of facts.
+fn beside_lines(report: &Report) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    for run in &report.runs {
+        let unit = beside::unit_line(run).map(|line| ("unit", line));
+        let events = beside::event_lines(run);
+        let lines = unit
+            .into_iter()
+            .chain(events.into_iter().map(|line| ("event", line)));
+        facts.extend(lines.map(|(name, line)| (name, wrapped(&line, WIDTH - 11).join(CONTINUED))));
+        facts.extend(beside::evidence_lines(run).iter().map(|lines| {
+            let wrap = |line: &String| wrapped(line, WIDTH - 13).join(BELOW);
+            let lines: Vec<String> = lines.iter().map(wrap).collect();
+            ("evidence", lines.join(BELOW))
+        }));
+    }
+    facts
 }
 
 fn step_line(step: &StepRecord) -> String {
@@ -262,11 +276,12 @@ fn thresholds(text: &mut String, verdict: &VerdictRecord, palette: &Palette) {
         };
         let at = record.at_s.filter(|_| record.scope.starts_with("every"));
         let at = at.map_or_else(String::new, |at_s| format!(" from {at_s} s on"));
+        let expr = plain::one_line(&expr);
         let _ = writeln!(text, "{tick} {expr:<22} {value}{at}");
     }
     if verdict.verdict == Verdict::Invalid {
         for reason in &verdict.reasons {
-            let reason = wrapped(reason, WIDTH - 2).join("\n  ");
+            let reason = wrapped(&plain::one_line(reason), WIDTH - 2).join("\n  ");
             let _ = writeln!(text, "{} {reason}", palette.doubtful.apply_to("!"));
         }
     }

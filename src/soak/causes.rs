@@ -1,5 +1,6 @@
 //! PURE: why requests failed, in words.
 
+use crate::client::{CA_AS_SERVER, NOT_TLS, UNTRUSTED};
 use crate::counted::{Counted, commonest};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,6 +17,45 @@ pub type Causes = Counted<16>;
 pub fn show(by_cause: &BTreeMap<String, u64>, most: usize) -> String {
     commonest(by_cause, most, |cause, times| {
         format!("{cause} × {}", super::units::show_count(times))
+    })
+}
+
+/// What to try where nothing but `cause` comes from `target`, as an imperative; `None` where the cause says
+/// it all.
+#[must_use]
+pub fn hint(cause: &str, target: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 6] = [
+        (
+            CA_AS_SERVER,
+            "give the server a certificate that an authority signed, and name the authority with \
+             --ca-file; or take any certificate with --insecure",
+        ),
+        (
+            UNTRUSTED,
+            "name the authority that signed it with --ca-file FILE, or take any certificate with --insecure",
+        ),
+        (
+            "holds no certificate",
+            "name the file with the certificate of the authority, not that of a key",
+        ),
+        (
+            "certificate not valid for name",
+            "use a name that the certificate is for, or take any certificate with --insecure",
+        ),
+        (
+            "certificate expired",
+            "have it renewed, or take any certificate with --insecure",
+        ),
+        (
+            NOT_TLS,
+            "where the server speaks no TLS the address begins with http://",
+        ),
+    ];
+    let said = HINTS.iter().find(|(part, _)| cause.contains(part));
+    let may_be_tls = target.starts_with("http://")
+        && (cause.contains("closed before the answer") || cause.contains("is not HTTP/1"));
+    said.map(|(_, hint)| *hint).or_else(|| {
+        may_be_tls.then_some("where the server speaks TLS the address begins with https://")
     })
 }
 
@@ -51,6 +91,27 @@ mod tests {
             show(causes.by_name(), 2),
             "connection refused × 1,200, status 503 × 7"
         );
+    }
+
+    #[test]
+    fn what_can_be_done_is_hinted_at() {
+        let hinted = |cause: &str, target: &str| hint(cause, target).unwrap_or_default();
+        let tls = |problem: &str| format!("cannot speak TLS with https://x:1: {problem}");
+        for (problem, way) in [
+            (CA_AS_SERVER, "--insecure"),
+            (UNTRUSTED, "--ca-file FILE"),
+            ("ca_file key.pem holds no certificate", "not that of a key"),
+            (NOT_TLS, "http://"),
+        ] {
+            assert!(
+                hinted(&tls(problem), "https://x:1/").contains(way),
+                "{problem}"
+            );
+        }
+        let closed = "the connection was closed before the answer was complete";
+        assert!(hinted(closed, "http://x:1/").contains("https://"));
+        assert_eq!(hint(closed, "unix:/a.sock:/"), None);
+        assert_eq!(hint("status 503", "http://x:1/"), None);
     }
 
     #[test]

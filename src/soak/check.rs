@@ -166,6 +166,10 @@ fn parse(text: &str) -> Result<What, String> {
             Some((text.find(&format!(" {sign} "))?, sign, *comparison))
         })
         .min_by_key(|(at, ..)| *at);
+    let pointer = comparison.map_or(text, |(at, ..)| &text[..at]);
+    if let Some(at) = pointer.find(['=', '<', '>', '!', '"']) {
+        return Err(mistyped(text, at));
+    }
     let Some((at, sign, comparison)) = comparison else {
         return Ok(What::Present(text.to_owned()));
     };
@@ -177,6 +181,31 @@ fn parse(text: &str) -> Result<What, String> {
         comparison,
         value,
     ))
+}
+
+/// What is wrong with a comparison that is none, whose sign begins at `at`, and how it is written. A
+/// pointer with such a sign in it would never be found.
+fn mistyped(text: &str, at: usize) -> String {
+    let (pointer, rest) = (text[..at].trim_end(), &text[at..]);
+    let is_sign = |c: char| "=<>!".contains(c);
+    let value = rest.trim_start_matches(is_sign).trim();
+    let sign = match &rest[..rest.len() - rest.trim_start_matches(is_sign).len()] {
+        "=>" | ">=" => ">=",
+        "=<" | "<=" => "<=",
+        "<>" | "!=" | "!==" => "!=",
+        "<" => "<",
+        ">" => ">",
+        _ => "==",
+    };
+    let value = match serde_json::from_str::<Value>(value) {
+        _ if value.is_empty() => "VALUE".to_owned(),
+        Ok(value) => value.to_string(),
+        Err(_) => Value::from(value.trim_matches('"')).to_string(),
+    };
+    format!(
+        "a value is compared by ==, !=, <, <=, > or >= with a blank on either side: write {pointer} \
+         {sign} {value}"
+    )
 }
 
 #[cfg(test)]
@@ -237,6 +266,27 @@ mod tests {
         let failed = first_failed(&checks, b"<html>").unwrap();
         assert_eq!(failed, "the answer is not JSON");
         assert_eq!(first_failed(&checks[..0], b"<html>"), None);
+    }
+
+    #[test]
+    fn a_mistyped_comparison_is_refused_with_the_right_one() {
+        for (wrong, right) in [
+            ("/status = \"ok\"", "write /status == \"ok\""),
+            ("/status = ok", "write /status == \"ok\""),
+            ("/hits => 3", "write /hits >= 3"),
+            ("/hits==3", "write /hits == 3"),
+            ("/hits<=3", "write /hits <= 3"),
+            ("/hits <> 3", "write /hits != 3"),
+            ("/a == ", "write /a == VALUE"),
+            ("/a =", "write /a == VALUE"),
+            ("/status \"ok\"", "write /status == \"ok\""),
+            ("/a=b == 3", "write /a == "),
+        ] {
+            let error = wrong.parse::<Check>().unwrap_err();
+            assert!(error.contains(right), "{wrong}: {error}");
+        }
+        assert!("/first name".parse::<Check>().is_ok());
+        assert!("/first name == \"a = b\"".parse::<Check>().is_ok());
     }
 
     #[test]

@@ -113,6 +113,15 @@ pub enum Event {
     EvidenceLeftOut {
         /// How often, by reason.
         counts: BTreeMap<String, u64>,
+        /// The same by the limit that forbade it: `busy`, `quiet_s`, `max_takings` or `max_bytes`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        limits: BTreeMap<String, u64>,
+        /// When the first was seen, in seconds from the end of the warm-up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_s: Option<f64>,
+        /// When the last was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_s: Option<f64>,
     },
     /// Written by a later version.
     #[serde(other)]
@@ -175,25 +184,70 @@ impl fmt::Display for Event {
             Self::EvidenceDropped { folder, problem } => {
                 write!(formatter, "evidence {folder} is lost: {problem}")
             }
-            Self::EvidenceLeftOut { counts } => {
-                let counts: Vec<String> = counts
-                    .iter()
-                    .map(|(reason, count)| format!("{reason} {}", show_count(*count)))
-                    .collect();
-                write!(
-                    formatter,
-                    "seen, and no evidence taken (one at a time, and not too often): {}",
-                    counts.join(", ")
-                )
-            }
+            Self::EvidenceLeftOut {
+                counts,
+                limits,
+                first_s,
+                last_s,
+            } => left_out(formatter, counts, limits, (*first_s, *last_s)),
             Self::Unknown => formatter.write_str("an event that a later version wrote"),
         }
+    }
+}
+
+fn left_out(
+    formatter: &mut fmt::Formatter<'_>,
+    counts: &BTreeMap<String, u64>,
+    limits: &BTreeMap<String, u64>,
+    span_s: (Option<f64>, Option<f64>),
+) -> fmt::Result {
+    let named = |(reason, count): (&String, &u64)| format!("{reason} {}", show_count(*count));
+    let counts: Vec<String> = counts.iter().map(named).collect();
+    write!(formatter, "no evidence was taken of {}", counts.join(", "))?;
+    match span_s {
+        (Some(first), Some(last)) if last > first => {
+            write!(formatter, " between {first:.0} s and {last:.0} s")?;
+        }
+        (Some(first), _) => write!(formatter, " at {first:.0} s")?,
+        _ => {}
+    }
+    let limits: Vec<String> = limits.iter().map(limit_in_words).collect();
+    if limits.is_empty() {
+        return Ok(());
+    }
+    write!(formatter, ": {}", limits.join(", "))
+}
+
+/// What forbade to take evidence, and how often.
+fn limit_in_words((limit, count): (&String, &u64)) -> String {
+    let count = show_count(*count);
+    match limit.as_str() {
+        "busy" => format!("{count} while other evidence was being taken"),
+        "quiet_s" => format!("{count} too soon after other evidence (recorder.quiet_s)"),
+        "max_takings" => format!("{count} beyond the most of a run (recorder.max_takings)"),
+        "max_bytes" => format!("{count} beyond the most bytes of a run (recorder.max_bytes)"),
+        other => format!("{count} by {other}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_left_out_names_the_limit_and_the_time() {
+        let line = r#"{"event":"evidence_left_out","counts":{"threshold":8},
+            "limits":{"busy":1,"quiet_s":7},"first_s":12.0,"last_s":58.4}"#;
+        let event: Event = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            event.to_string(),
+            "no evidence was taken of threshold 8 between 12 s and 58 s: 1 while other evidence was \
+             being taken, 7 too soon after other evidence (recorder.quiet_s)"
+        );
+        let earlier = r#"{"event":"evidence_left_out","counts":{"stall":1}}"#;
+        let event: Event = serde_json::from_str(earlier).unwrap();
+        assert_eq!(event.to_string(), "no evidence was taken of stall 1");
+    }
 
     #[test]
     fn lines_have_a_flat_shape_and_unknown_ones_are_read() {

@@ -26,6 +26,7 @@ pub mod latency;
 pub mod ledger;
 pub mod load;
 pub mod monotonic;
+pub mod notes;
 pub mod queries;
 pub mod rates;
 pub mod record;

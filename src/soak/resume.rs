@@ -60,6 +60,14 @@ pub enum ResumeError {
         /// What changed, each with both values.
         changes: Vec<String>,
     },
+    /// Nothing but the queries differs.
+    #[error("{} was recorded with other queries than {} has now", folder.display(), file.display())]
+    Queries {
+        /// Which run.
+        folder: PathBuf,
+        /// The file of queries.
+        file: PathBuf,
+    },
     /// Values of headers are not recorded, and were not given.
     #[error("{} was made with the header {name:?}, and values of headers are not recorded", folder.display())]
     Header {
@@ -202,6 +210,7 @@ pub fn changes(then: &ScenarioRecord, now: &ScenarioRecord) -> Vec<String> {
         value["recorder"] = serde_json::Value::Null;
         value
     };
+    let file = now.queries.as_deref().unwrap_or("no file");
     let (then, now) = (object(then), object(now));
     let keys =
         [&then, &now].map(|record| record.as_object().into_iter().flat_map(|map| map.keys()));
@@ -209,7 +218,7 @@ pub fn changes(then: &ScenarioRecord, now: &ScenarioRecord) -> Vec<String> {
     keys.into_iter()
         .filter(|key| then[key.as_str()] != now[key.as_str()])
         .map(|key| match key.as_str() {
-            "queries_blake3" => "the queries are others".to_owned(),
+            "queries_blake3" => format!("queries: {file} has others"),
             key => format!("{key} was {}, is {}", then[key], now[key]),
         })
         .collect()
@@ -290,6 +299,11 @@ fn check(
         return Ok(());
     }
     let folder = folder.to_owned();
+    // A count of texts changes only with the texts.
+    let only_queries = changes.iter().all(|change| change.starts_with("quer"));
+    if let (true, Some(file)) = (only_queries, scenario.queries.clone()) {
+        return Err(ResumeError::Queries { folder, file }.into());
+    }
     Err(ResumeError::Changed { folder, changes }.into())
 }
 

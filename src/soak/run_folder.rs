@@ -237,7 +237,10 @@ pub fn each_histogram_of(
         let Some(entry) = IntervalLogIterator::new(&line).next() else {
             continue;
         };
-        let entry = entry.map_err(|error| damaged(format!("{error:?}")))?;
+        let entry = entry.map_err(|_| {
+            let number = seen.iter().sum::<usize>() + 1;
+            damaged(format!("interval {number} is none of a histogram log"))
+        })?;
         let LogEntry::Interval(interval) = entry else {
             continue;
         };
@@ -278,10 +281,10 @@ pub fn findings(
 pub(super) fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(encoded)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("a histogram is not Base64: {error}"))?;
     Deserializer::new()
         .deserialize(&mut bytes.as_slice())
-        .map_err(|error| format!("{error:?}"))
+        .map_err(|error| format!("a histogram cannot be decoded: {error}"))
 }
 
 pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderError> {

@@ -149,7 +149,7 @@ impl Scenario {
     /// # Errors
     /// As [`QuerySet::read`].
     pub fn query_set(&self) -> Result<QuerySet, QueriesError> {
-        match &self.queries {
+        match self.used_queries() {
             Some(file) => QuerySet::read(file, &Template::columns([&self.path, &self.body])),
             None => Ok(QuerySet::default()),
         }
@@ -176,7 +176,7 @@ impl Scenario {
             method: self.method.to_string(),
             body: self.body.text().to_owned(),
             header_names: self.headers.keys().map(ToString::to_string).collect(),
-            queries: self.queries.as_ref().map(|path| path.display().to_string()),
+            queries: self.used_queries().map(|path| path.display().to_string()),
             queries_blake3: queries.digest(),
             query_count: queries.len() as u64,
             unique: self.unique,

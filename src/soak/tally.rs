@@ -17,7 +17,7 @@ pub enum ErrorKind {
     Timeout,
     /// The connection ended before the answer was complete.
     Reset,
-    /// The answer was not HTTP/1.1.
+    /// The answer was not HTTP/1.1, nor HTTP/1.0.
     Protocol,
     /// The body went on past the limit.
     BodyTooLarge,

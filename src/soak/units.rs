@@ -78,8 +78,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// As [`parse_duration`].
 pub fn parse_duration_or_seconds(text: &str) -> Result<Duration, String> {
-    if text.trim().bytes().all(|byte| byte.is_ascii_digit()) {
-        return parse_duration(&format!("{}s", text.trim()));
+    let number = text.trim();
+    if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return parse_duration(&format!("{number}s"));
     }
     parse_duration(text)
 }
@@ -231,6 +232,9 @@ mod tests {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         assert!(parse_duration("60").unwrap_err().contains("60s"));
+        assert_eq!(parse_duration_or_seconds(" 60 ").unwrap().as_secs(), 60);
+        let empty = parse_duration_or_seconds("").unwrap_err();
+        assert!(empty.starts_with("\"\" is not a duration"), "{empty}");
     }
 
     #[test]

@@ -19,20 +19,20 @@ pub fn system_roots() -> &'static [CertificateDer<'static>] {
 }
 
 /// The items of a kind in a PEM file, of which there has to be one; `key` is the setting that names
-/// the file.
+/// the file, `kind` what one is called.
 ///
 /// # Errors
 /// What is wrong with the file, as a sentence without full stop.
 pub fn read_pem<T: rustls::pki_types::pem::PemObject>(
     key: &str,
+    kind: &str,
     path: &Path,
 ) -> Result<Vec<T>, String> {
     let items = T::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match items {
-        Ok(items) if items.is_empty() => Err(format!(
-            "{key} {} holds nothing of the kind",
-            path.display()
-        )),
+        Ok(items) if items.is_empty() => {
+            Err(format!("{key} {} holds no {kind} in PEM", path.display()))
+        }
         Ok(items) => Ok(items),
         Err(error) => Err(format!("cannot read {key} {}: {error}", path.display())),
     }

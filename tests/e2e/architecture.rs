@@ -82,12 +82,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("counted", &[]),
     ("failure", &[]),
+    ("plain", &[]),
     ("secret", &[]),
     ("tls", &[]),
 ];
 
 /// Anybody may use these. What happens is logged where it happens.
-const LEAVES: [&str; 6] = ["clock", "counted", "failure", "secret", "telemetry", "tls"];
+const LEAVES: [&str; 7] = [
+    "clock",
+    "counted",
+    "failure",
+    "plain",
+    "secret",
+    "telemetry",
+    "tls",
+];
 
 fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

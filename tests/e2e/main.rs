@@ -50,6 +50,7 @@ mod soak_resume;
 mod soak_runs;
 mod soak_target;
 mod soak_truth;
+mod soak_words;
 mod support;
 mod synthetic_run;
 mod systemd;

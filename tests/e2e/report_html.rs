@@ -286,6 +286,13 @@ fn a_browser_shows_the_page_and_keys_move_its_cursor() {
     std::fs::write(&path, page(&[&folder])).unwrap();
     let found = look(&path);
     assert_usable(&found, 10);
+    let results = found["narrow_results"].as_array().unwrap();
+    let is_seen = |result: &Value| ["✓ held", "✗ crossed"].iter().any(|word| result == word);
+    assert!(
+        results.len() == 5 && results.iter().all(is_seen),
+        "beyond the edge of a phone: {results:?}"
+    );
+    assert_eq!(found["crossings"], serde_json::json!([true, false]));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let keys = &found["keys"];
     assert!(

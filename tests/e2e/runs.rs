@@ -172,6 +172,8 @@ fn old_runs_go_and_what_is_needed_stays() {
     assert_eq!(shelf.listed(""), [second, other, fourth]);
     assert!(notes.exists());
 
+    let (_, told, _) = shelf.runs("prune --keep 9 --name a");
+    assert!(told.ends_with("; kept 2 runs of a\n"), "{told}");
     let pruned = shelf.json("prune --keep 0 --name a");
     assert_eq!(pruned["removed"].as_array().unwrap().len(), 2);
     assert!(pruned["freed_bytes"].as_u64().unwrap() > 0);

@@ -142,6 +142,27 @@ fn a_target_too_slow_for_the_lowest_rate_fails() {
 }
 
 #[test]
+fn long_a_target_that_fails_without_any_load_is_told_so() {
+    // Quick answers, most of them 503: nothing to wait for, and waited for all the same.
+    let each = Duration::from_secs(2);
+    let target = TestTarget::start(Behaviour::Limited { each });
+    let flags = "--find-capacity --from 20 --step-duration 1s --timeout 1s";
+    let found = search(&Bench::new(), "failing", &target.url(), flags);
+    assert_eq!(found.code, 99, "{}", found.stderr);
+    for told in [
+        "not even the lowest rate, 20/s, held: ",
+        "error_rate<1% was crossed",
+    ] {
+        assert!(found.stderr.contains(told), "{}", found.stderr);
+    }
+    assert!(
+        found.stderr.contains("the last with: status 503"),
+        "{}",
+        found.stderr
+    );
+}
+
+#[test]
 fn the_generators_limit_is_invalid_and_named() {
     let delay = Duration::from_millis(4);
     let target = TestTarget::start(Behaviour::Steady { delay });

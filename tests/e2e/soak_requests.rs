@@ -344,6 +344,32 @@ fn https_trusts_whom_it_is_told_to() {
         assert_eq!(ran.code, 99, "{}", ran.stderr);
         assert_eq!(ran.verdict()["errors_by_kind"]["tls"], 20, "{}", ran.stdout);
     }
+    let certificates = format!("--ca-file {}", authority.key.display());
+    let key = soak("key", &url, &certificates);
+    assert!(
+        key.stderr.contains("holds no certificate in PEM")
+            && key.stderr.contains("not that of a key"),
+        "{}",
+        key.stderr
+    );
+    let plain = soak("plain", &url.replace("https", "http"), "");
+    let told = "where the server speaks TLS the address begins with https://";
+    assert!(plain.stderr.contains(told), "{}", plain.stderr);
+    let own = TlsFront::start(
+        &Authority {
+            ca: authority.ca.clone(),
+            certificate: authority.ca.clone(),
+            key: authority.ca.with_file_name("ca.key"),
+        },
+        &target,
+    );
+    let own = soak("own", &own.url("localhost"), &format!("--ca-file {ca}"));
+    assert!(
+        own.stderr.contains("(self-signed, CA:TRUE)") && own.stderr.contains("--insecure"),
+        "{}",
+        own.stderr
+    );
+    assert!(own.stdout.contains("CA:TRUE"), "{}", own.stdout);
     let missing = soak("missing", &url, "--ca-file none.pem");
     assert!(
         missing.stderr.contains("cannot read ca_file /") && missing.stderr.contains("/none.pem"),

@@ -331,7 +331,12 @@ fn what_cannot_be_resumed_is_refused_with_the_reason() {
     refused("nonesuch", &[], 2, "not a run folder");
     let queries = fs::read_to_string(bench.path("queries.txt")).unwrap();
     fs::write(bench.path("queries.txt"), format!("{queries}One more?\n")).unwrap();
-    refused("cut", &[], 2, "the queries are others");
+    refused(
+        "cut",
+        &[],
+        2,
+        "queries.txt has now\nhint: put back the queries",
+    );
     fs::write(bench.path("queries.txt"), queries).unwrap();
 
     let path = bench.path("cut/run.json");

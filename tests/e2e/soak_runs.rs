@@ -160,6 +160,10 @@ fn reports_come_from_the_folder_alone_and_merge_without_loss() {
         prom.contains("alfred_soak_verdict{scenario=\"soak\",verdict=\"PASS\"} 1"),
         "{prom}"
     );
+    let latencies = "alfred_soak_latency_seconds";
+    assert!(prom.contains(&format!("# TYPE {latencies} summary\n")));
+    let count = format!("{latencies}_count{{scenario=\"soak\",series=\"response\"}} ");
+    assert!(prom.contains(&count), "{prom}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `alfred runs list`: a line a run.
 
 use super::{Context, Outcome, folder_failure, json, to_stdout};
+use crate::plain;
 use crate::report::text::Palette;
 use crate::soak::capacity::CapacityRecord;
 use crate::soak::record::{RunRecord, VerdictRecord};
@@ -199,7 +200,7 @@ fn table(listed: &[Listed]) -> String {
             text,
             "{} {:<widest$} {:>9} {:>9} {:>11} {:>8}{}",
             style.apply_to(format!("{word:<10}")),
-            one.run,
+            plain::one_line(&one.run),
             format!("{}/s", one.qps),
             show_duration(length),
             or_dash(one.p95_ms.map(show_ms)),

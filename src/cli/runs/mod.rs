@@ -7,6 +7,7 @@ mod show;
 use super::report::{folder_failure, to_stdout};
 use super::{Context, Outcome};
 use crate::failure::Failure;
+use crate::plain;
 use crate::soak::units::float;
 use std::path::Path;
 
@@ -61,7 +62,7 @@ pub fn run(args: &RunsArgs, runs_dir: &Path, context: &Context) -> Outcome {
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed("cannot write JSON").because(error))?;
-    Ok(text + "\n")
+    Ok(plain::json(&text) + "\n")
 }
 
 /// `812 B`, `76.0 KiB`, `1.2 GiB`.

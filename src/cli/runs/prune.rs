@@ -3,6 +3,7 @@
 use super::{Context, Outcome, folder_failure, json, show_bytes, to_stdout};
 use crate::cli::output;
 use crate::failure::Failure;
+use crate::plain;
 use crate::soak::run_folder::RunFolderError;
 use crate::soak::shelf::{self, Entry, RemoveError, Stays, Wish};
 use crate::soak::units::show_count;
@@ -75,7 +76,10 @@ pub(super) fn run(args: &PruneArgs, runs_dir: &Path, context: &Context) -> Outco
         scenario: args.name.clone(),
         spare: None,
     };
-    let entries = shelf::entries(runs_dir).map_err(folder_failure)?;
+    let mut entries = shelf::entries(runs_dir).map_err(folder_failure)?;
+    if let Some(name) = &args.name {
+        entries.retain(|entry| entry.scenario() == name);
+    }
     if !args.dry_run {
         shelf::sweep(runs_dir);
     }
@@ -83,7 +87,7 @@ pub(super) fn run(args: &PruneArgs, runs_dir: &Path, context: &Context) -> Outco
     let text = if context.json {
         json(&pruned)?
     } else {
-        pruned.text()
+        pruned.text(args.name.as_deref())
     };
     to_stdout(&text)?;
     let count = failed.len();
@@ -194,7 +198,8 @@ impl Pruned {
         }
     }
 
-    fn text(&self) -> String {
+    /// `name` is that of the only scenario that was looked at.
+    fn text(&self, name: Option<&str>) -> String {
         let (done, freed) = if self.dry_run {
             ("would remove", "would be freed")
         } else {
@@ -202,14 +207,16 @@ impl Pruned {
         };
         let mut text = String::new();
         for one in &self.removed {
-            let _ = writeln!(text, "{done} {}  {}", one.run, show_bytes(one.bytes));
+            let run = plain::one_line(&one.run);
+            let _ = writeln!(text, "{done} {run}  {}", show_bytes(one.bytes));
         }
         let _ = writeln!(
             text,
-            "{done} {}, {} {freed}; kept {}",
+            "{done} {}, {} {freed}; kept {}{}",
             runs(self.removed.len()),
             show_bytes(self.freed_bytes),
-            runs(self.kept)
+            runs(self.kept),
+            name.map_or_else(String::new, |name| format!(" of {name}"))
         );
         for (count, why) in [
             (self.kept_running, "being recorded"),

@@ -3,6 +3,7 @@
 use super::{Context, Outcome, folder_failure, json, show_bytes, to_stdout};
 use crate::cli::report::resolve;
 use crate::failure::Failure;
+use crate::plain;
 use crate::report::{Format, Report, ReportError, capacity};
 use crate::soak::event::EventRecord;
 use crate::soak::run_folder;
@@ -75,9 +76,9 @@ fn failure(error: ReportError) -> Failure {
 fn heading(entry: &Entry, size: Size, events: &[EventRecord]) -> String {
     let mut text = format!(
         "run        {}, {}\nfolder     {}\nsize       {} on disk in {} files\n",
-        entry.name(),
+        plain::one_line(&entry.name()),
         entry.state.as_str(),
-        entry.folder.display(),
+        plain::one_line(&entry.folder.display().to_string()),
         show_bytes(size.bytes),
         show_count(size.files)
     );

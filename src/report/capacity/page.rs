@@ -72,7 +72,12 @@ fn curve(page: &mut String, record: &CapacityRecord) {
             show_ms(point.p99_ms),
             sustained.map_or_else(|| "-".to_owned(), show_rate),
             format!("{:.2} %", point.error_rate.unwrap_or(0.0) * 100.0),
-            format!("{} of {}", point.held, point.tried),
+            format!(
+                "{} {} of {}",
+                if point.is_held() { "✓" } else { "✗" },
+                point.held,
+                point.tried
+            ),
         ]
     };
     table.write(page, record.curve.iter().map(row));

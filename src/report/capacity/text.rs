@@ -1,6 +1,7 @@
 //! The report for people: the curve as a table, what was at its limit, and last the rate.
 
 use super::{show_rate, show_tries};
+use crate::plain;
 use crate::report::show_ms;
 use crate::report::text::{Palette, wrapped};
 use crate::soak::capacity::curve::Point;
@@ -24,12 +25,14 @@ pub fn text(record: &CapacityRecord, folder: &Path, color: bool) -> String {
     let asked = &record.asked;
     let mut text = format!(
         "{}  {}  {} to {} in steps of {}\n{}\n\n",
-        palette.strong.apply_to(&record.name),
-        record.target,
+        palette.strong.apply_to(plain::one_line(&record.name)),
+        plain::one_line(&record.target),
         show_rate(asked.from_per_s),
         show_rate(asked.up_to_per_s),
         seconds(asked.step_s),
-        palette.quiet.apply_to(folder.display())
+        palette
+            .quiet
+            .apply_to(plain::one_line(&folder.display().to_string()))
     );
     table(&mut text, &record.curve, &palette);
     facts(&mut text, record, &palette);
@@ -70,7 +73,7 @@ fn table(text: &mut String, curve: &[Point], palette: &Palette) {
 fn facts(text: &mut String, record: &CapacityRecord, palette: &Palette) {
     let mut fact = |name: &str, value: &str| {
         let name = palette.quiet.apply_to(format!("{name:<10}"));
-        let value = wrapped(value, WIDTH - 11).join(CONTINUED);
+        let value = wrapped(&plain::one_line(value), WIDTH - 11).join(CONTINUED);
         let _ = writeln!(text, "{name} {value}");
     };
     fact("steps", &cost(record));
@@ -139,6 +142,7 @@ pub(super) fn saturated(record: &CapacityRecord) -> Vec<String> {
 fn ending(text: &mut String, record: &CapacityRecord, palette: &Palette) {
     text.push('\n');
     for line in outcome(record) {
+        let line = plain::one_line(&line);
         let _ = writeln!(text, "{}", wrapped(&line, WIDTH).join("\n"));
     }
     let word = record.verdict.map_or("unfinished", Verdict::as_str);

@@ -82,35 +82,74 @@ function stroke(ctx, width, lengths, points) {
   ctx.stroke();
 }
 
-// Thresholds and fitted slopes; their names where they do not lie upon each other.
+// How many pieces of lines pass through a rectangle, in pixels of the canvas.
+function crossings(u, [x0, x1, y0, y1]) {
+  const idx = x => u.valToIdx(u.posToVal(x, "x", true)), [xs] = u.data;
+  if (!xs || !xs.length) return 0;
+  const from = Math.max(idx(x0) - 1, 0), to = Math.min(idx(x1) + 1, xs.length - 1);
+  let count = 0;
+  u.data.slice(1).forEach((values, n) => {
+    if (!values || !u.series[n + 1] || !u.series[n + 1].show) return;
+    let last = null;
+    for (let i = from; i <= to; i++) {
+      const here = typeof values[i] == "number"
+        ? [u.valToPos(xs[i], "x", true), u.valToPos(values[i], "y", true)] : null;
+      const [ax, ay] = last || here || [0, 0], [bx, by] = here || [0, 0];
+      if (here && Math.max(ax, bx) >= x0 && Math.min(ax, bx) <= x1 &&
+        Math.max(ay, by) >= y0 && Math.min(ay, by) <= y1) count++;
+      last = here;
+    }
+  });
+  return count;
+}
+
+// Thresholds and fitted slopes; their names where they lie on no line and not upon each other, as far as
+// there is such a place.
 function across(u, plot) {
   const {ctx, bbox: {left, top, width, height}} = u, px = devicePixelRatio;
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
-  const taken = [];
-  const name = (text, x, y, align) => {
-    y = Math.min(Math.max(y, top + 12 * px), top + height - 4 * px);
-    while (taken.some(other => Math.abs(other - y) < 12 * px)) y += 13 * px;
-    taken.push(y);
-    ctx.textAlign = align;
-    label(ctx, text, x, y);
+  const taken = [], levels = plot.limits.map(limit => u.valToPos(limit.value, "y", true));
+  ctx.font = `${11 * px}px system-ui, sans-serif`;
+  // The best of several places for the left end of a text's base line.
+  const name = (text, places, own) => {
+    const wide = ctx.measureText(text).width;
+    let best = null;
+    for (let [x, y] of places) {
+      x = Math.max(Math.min(x, left + width - wide - 6 * px), left + 6 * px);
+      y = Math.min(Math.max(y, top + 12 * px), top + height - 4 * px);
+      const box = [x - 3 * px, x + wide + 3 * px, y - 10 * px, y + 3 * px];
+      const upon = taken.filter(b => b[0] < box[1] && box[0] < b[1] && b[2] < box[3] && box[2] < b[3]);
+      // On the line of another threshold it would be taken for that one's.
+      const limits = levels.filter(y => box[2] < y && y < box[3] + (y == own ? 0 : 8 * px))
+        .map(y => y == own ? 2 : 50);
+      const cost = limits.reduce((sum, one) => sum + one, 1000 * upon.length) + crossings(u, box);
+      if (!best || cost < best.cost) best = {x, y, box, cost};
+      if (cost == 0) break;
+    }
+    taken.push(best.box);
+    ctx.textAlign = "left";
+    label(ctx, text, best.x, best.y);
   };
+  const along = [1, 0, 0.5, 0.25, 0.75, 0.125, 0.375, 0.625, 0.875];
   for (const limit of [...plot.limits].sort((a, b) => b.value - a.value)) {
     const y = u.valToPos(limit.value, "y", true);
     ctx.strokeStyle = theme.ink;
     stroke(ctx, 1.5, [12, 4, 3, 4], [[left, y], [left + width, y]]);
-    name(limit.label, left + width - 6 * px, y - 4 * px, "right");
+    const above = along.map(share => [left + share * width, y - 4 * px]);
+    const below = along.map(share => [left + share * width, y + 13 * px]);
+    name(limit.label, [...above, ...below], y);
   }
   for (const slope of plot.slopes) {
     const at = ([x, y]) => [u.valToPos(x, "x", true), u.valToPos(y, "y", true)];
     const [from, to] = [at(slope.from), at(slope.to)];
     ctx.strokeStyle = theme.ink;
     stroke(ctx, 2, [3, 3], [from, to]);
-    const x = Math.max(from[0], left) + 6 * px;
-    const share = (x - from[0]) / Math.max(to[0] - from[0], 1);
-    name(slope.label, x, from[1] + (to[1] - from[1]) * share - 6 * px, "left");
+    const level = x => from[1] + (to[1] - from[1]) * (x - from[0]) / Math.max(to[0] - from[0], 1);
+    const xs = [...along].sort().map(share => Math.max(from[0], left) + share * (to[0] - from[0]));
+    name(slope.label, [-6, -20, 16, 30].flatMap(down => xs.map(x => [x, level(x) + down * px])));
   }
   ctx.restore();
 }

@@ -28,12 +28,13 @@ pub(super) enum Kind {
     Disk,
     Clock,
     Journal,
+    LeftOut,
     Other,
 }
 
 impl Kind {
     /// All of them with their letter and name.
-    pub(super) const ALL: [(Self, char, &'static str); 10] = [
+    pub(super) const ALL: [(Self, char, &'static str); 11] = [
         (Self::Evidence, 'E', "evidence was taken"),
         (Self::Gap, 'G', "gap"),
         (Self::Restart, 'R', "restart"),
@@ -43,6 +44,7 @@ impl Kind {
         (Self::Disk, 'D', "disk"),
         (Self::Clock, 'C', "clock"),
         (Self::Journal, 'J', "errors in the journal"),
+        (Self::LeftOut, 'N', "no evidence taken"),
         (Self::Other, 'X', "other"),
     ];
 
@@ -140,9 +142,13 @@ fn event(record: &EventRecord) -> Option<Mark> {
             mark(Kind::Disk, at, text)
         }
         Event::UnitRestarted { .. } | Event::ProcessGone { .. } => mark(Kind::Restart, at, text),
-        Event::SamplerTrouble { .. } | Event::EvidenceLeftOut { .. } | Event::Unknown => {
-            mark(Kind::Other, at, text)
+        Event::EvidenceLeftOut {
+            first_s, last_s, ..
+        } => {
+            let to_s = last_s.filter(|last_s| Some(*last_s) > *first_s);
+            mark(Kind::LeftOut, (first_s.unwrap_or(at.0), to_s), text)
         }
+        Event::SamplerTrouble { .. } | Event::Unknown => mark(Kind::Other, at, text),
     };
     Some(mark)
 }

@@ -2,7 +2,8 @@
 
 use super::words::{clock, length, milliseconds, percent};
 use crate::report::Report;
-use crate::report::compare::{Compared, Comparison};
+use crate::report::beside;
+use crate::report::compare::{Compared, Comparison, TOO_NOISY};
 use crate::report::markup::{Table, escape};
 use crate::report::text::queries;
 use crate::soak::figure::Figure;
@@ -151,7 +152,7 @@ pub(super) fn grounds(page: &mut String, report: &Report) {
     drift(page, &verdict.drift);
     steps(page, &verdict.steps);
     requests(page, verdict);
-    coverage(page, verdict);
+    coverage(page, report);
 }
 
 fn thresholds(page: &mut String, records: &[ThresholdRecord]) {
@@ -165,13 +166,13 @@ fn thresholds(page: &mut String, records: &[ThresholdRecord]) {
         caption: "",
         head: &[
             "threshold",
-            "held against",
+            "result",
             "value",
             "margin",
+            "held against",
             "worst from",
-            "result",
         ],
-        last_is_words: true,
+        last_is_words: false,
     };
     let row = |record: &ThresholdRecord| {
         let from = match (record.at_s, record.until_s) {
@@ -186,14 +187,14 @@ fn thresholds(page: &mut String, records: &[ThresholdRecord]) {
         };
         vec![
             record.expr.clone(),
+            result.to_owned(),
+            shown(record),
+            margin(record),
             match record.scope.as_str() {
                 "run" => "the whole run".to_owned(),
                 scope => scope.to_owned(),
             },
-            shown(record),
-            margin(record),
             from,
-            result.to_owned(),
         ]
     };
     table.write(page, records.iter().map(row));
@@ -332,7 +333,8 @@ fn requests(page: &mut String, verdict: &VerdictRecord) {
 }
 
 /// How much was measured, how well, and of what the cache answered.
-fn coverage(page: &mut String, verdict: &VerdictRecord) {
+fn coverage(page: &mut String, report: &Report) {
+    let verdict = &report.verdict;
     let coverage = &verdict.coverage;
     let mut lines = vec![
         format!(
@@ -353,6 +355,7 @@ fn coverage(page: &mut String, verdict: &VerdictRecord) {
         ),
         format!("queries: {}", queries(verdict)),
     ];
+    lines.extend(report.runs.iter().filter_map(beside::unreached_line));
     if coverage.suspended_ms > 0 {
         let slept_s = float(coverage.suspended_ms) / 1e3;
         lines.push(format!("the machine was suspended for {slept_s:.1} s"));
@@ -390,10 +393,12 @@ pub(super) fn comparison(page: &mut String, comparison: &Comparison) {
     };
     let row = |one: &Compared| {
         let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| one.show(v));
+        let is_noisy = one.is_too_noisy();
         let interval = match (one.lower, one.upper) {
-            (Some(lower), Some(upper)) => format!("{lower:.3} to {upper:.3}"),
+            (Some(lower), Some(upper)) if !is_noisy => format!("{lower:.3} to {upper:.3}"),
             _ => "-".to_owned(),
         };
+        let ratio = one.ratio.filter(|_| !is_noisy);
         let seen = one
             .smallest_seen
             .filter(|_| one.result == "no difference seen");
@@ -404,10 +409,13 @@ pub(super) fn comparison(page: &mut String, comparison: &Comparison) {
             one.metric.clone(),
             show(one.baseline),
             show(one.run),
-            one.ratio
-                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}")),
+            ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}")),
             interval,
-            format!("{}{seen}", one.result),
+            if is_noisy {
+                TOO_NOISY.to_owned()
+            } else {
+                format!("{}{seen}", one.result)
+            },
         ]
     };
     table.write(page, comparison.metrics.iter().map(row));

@@ -2,6 +2,7 @@
 //! closed in a second of the run.
 
 use super::words::{event_text, failing_text, interrupt_text, kinds, late_text, shown};
+use crate::plain;
 use crate::soak::driver::Interrupt;
 use crate::soak::event::EventRecord;
 use crate::soak::latency::Percentiles;
@@ -134,7 +135,7 @@ impl Watch for Lines {
             run.scenario.load(),
             folder.display()
         );
-        self.say(&line);
+        self.say(&plain::one_line(&line));
     }
 
     fn window(&mut self, window: &WindowRecord) {

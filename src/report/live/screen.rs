@@ -9,6 +9,7 @@ use super::glyphs::{ASCII, BLOCKS};
 use super::margin::Standings;
 use super::words::{clock, event_text, failing_text, interrupt_text, late_text, memory};
 use crate::clock::{Clock as _, SystemClock};
+use crate::plain;
 use crate::report::text::Palette;
 use crate::soak::driver::Interrupt;
 use crate::soak::event::EventRecord;
@@ -154,10 +155,12 @@ impl Watch for Screen {
             (None, Some(pid)) => format!("process {pid}: "),
             (None, None) => String::new(),
         };
-        self.course.name.clone_from(&run.name);
-        self.course.target.clone_from(&run.target);
+        self.unit = plain::one_line(&self.unit);
+        // Of a run that is resumed they are as its folder has them.
+        self.course.name = plain::one_line(&run.name);
+        self.course.target = plain::one_line(&run.target);
         self.course.load = run.scenario.load();
-        self.course.folder = folder.display().to_string();
+        self.course.folder = plain::one_line(&folder.display().to_string());
     }
 
     fn window(&mut self, window: &WindowRecord) {

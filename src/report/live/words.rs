@@ -1,6 +1,8 @@
 //! PURE: what happens to a run, in words.
 
+use crate::plain;
 use crate::soak::Failing;
+use crate::soak::causes;
 use crate::soak::driver::Interrupt;
 use crate::soak::event::EventRecord;
 use crate::soak::units::{float, show_count, show_latency_us};
@@ -14,16 +16,19 @@ pub fn failing_text(failing: &Failing) -> String {
         1 => "the first request".to_owned(),
         more => format!("all of the first {} requests", show_count(more)),
     };
-    format!(
-        "warning: {requests} to {} failed: {}",
+    let hint = causes::hint(&failing.cause, &failing.target)
+        .map_or_else(String::new, |hint| format!("; {hint}"));
+    plain::one_line(&format!(
+        "warning: {requests} to {} failed: {}{hint}",
         failing.target, failing.cause
-    )
+    ))
 }
 
 /// Something that happened beside the requests, with when.
 #[must_use]
 pub fn event_text(event: &EventRecord) -> String {
-    format!("soak {}: {}", clock(event.at_s.max(0.0)), event.event)
+    let text = format!("soak {}: {}", clock(event.at_s.max(0.0)), event.event);
+    plain::one_line(&text)
 }
 
 /// What a signal does.

@@ -39,13 +39,17 @@ pub struct Point {
     pub held: u64,
     /// Whether the generator could not make it, at least once.
     pub generator: bool,
+    /// What counted in the end, as the search decided: a rate that does not hold is tried once more, so
+    /// the last try says it. `None` of a search by an earlier version.
+    #[serde(default)]
+    pub holds: Option<bool>,
 }
 
 impl Point {
-    /// Whether it held as often as not.
+    /// Whether it counts as held.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.held * 2 > self.tried
+        self.holds.unwrap_or(self.held > 0)
     }
 }
 
@@ -99,6 +103,7 @@ fn point(steps: &[TryRecord], rate: f64) -> Option<Point> {
         tried: tries.len() as u64,
         held: counted(Answer::Held),
         generator: counted(Answer::Generator) > 0,
+        holds: tries.last().map(|step| step.answer == Some(Answer::Held)),
     })
 }
 

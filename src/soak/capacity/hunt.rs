@@ -4,7 +4,7 @@ use super::answer::{self, SUSTAINED_SHARE, Step};
 use super::halt::Halt;
 use super::plan::{Plan, RECOVERY};
 use super::record::{AskedRecord, CapacityRecord, EdgeRecord, FILE, FORMAT, TryRecord};
-use super::recovery::{Prober, Waited};
+use super::recovery::{Prober, Restless, Waited};
 use super::search::{Answer, End, Leg, Next, Search};
 use super::{curve, saturation};
 use crate::clock::Clock;
@@ -50,7 +50,7 @@ pub struct Found {
 enum Ending {
     Searched(End),
     NoAnswer(String),
-    NotRecovered(f64),
+    NotRecovered(f64, Restless),
     Unjudged(Vec<String>),
     Interrupted,
 }
@@ -239,7 +239,7 @@ impl Hunt<'_> {
         self.recovery_left = self.recovery_left.saturating_sub(took);
         match waited {
             Waited::Calm => None,
-            Waited::TooLong => Some(Ending::NotRecovered(rate)),
+            Waited::TooLong(restless) => Some(Ending::NotRecovered(rate, restless)),
             Waited::Halted => Some(Ending::Interrupted),
         }
     }
@@ -325,6 +325,13 @@ impl Hunt<'_> {
                     vec![format!("not even the lowest rate, {from}/s, held: {why}")],
                 )
             }
+            Ending::NotRecovered(rate, restless) if self.fails_at_lowest(restless) => (
+                Verdict::Fail,
+                vec![format!(
+                    "not even the lowest rate, {rate}/s, held: {}; {restless}",
+                    self.why(Answer::Broke)
+                )],
+            ),
             Ending::NoAnswer(why) => (
                 Verdict::Fail,
                 vec![format!(
@@ -337,6 +344,14 @@ impl Hunt<'_> {
         self.record.confirmed = verdict == Verdict::Pass;
         self.record.verdict = Some(verdict);
         self.record.reasons = reasons;
+    }
+
+    /// Whether the target broke at the first rate of all, and fails without any load too: then there is
+    /// nothing to recover from.
+    fn fails_at_lowest(&self, restless: &Restless) -> bool {
+        let broke = |step: &TryRecord| step.answer == Some(Answer::Broke);
+        let steps = &self.record.steps;
+        restless.is_failing() && !steps.is_empty() && steps.iter().all(broke)
     }
 
     fn invalid(&self, ending: &Ending) -> String {
@@ -354,8 +369,8 @@ impl Hunt<'_> {
                 show_duration(self.plan.confirm),
                 self.why(Answer::Broke)
             ),
-            Ending::NotRecovered(rate) => {
-                format!("the target did not recover from the step at {rate}/s")
+            Ending::NotRecovered(rate, restless) => {
+                format!("the target did not recover from the step at {rate}/s: {restless}")
             }
             Ending::Unjudged(reasons) => {
                 format!("steps cannot be judged: {}", reasons.join("; "))

@@ -8,6 +8,7 @@ use crate::soak::queries::Requests;
 use crate::soak::run::SoakError;
 use crate::soak::scenario::Scenario;
 use http::header::CONTENT_TYPE;
+use std::fmt;
 use std::time::Duration;
 
 /// Between two requests.
@@ -34,11 +35,43 @@ pub(super) struct Prober<'a> {
 }
 
 /// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waited {
     Calm,
-    TooLong,
+    TooLong(Restless),
     Halted,
+}
+
+/// A target that was asked one request at a time, and did not become as it was before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Restless {
+    asked: u64,
+    failed: u64,
+    /// Why the last one that failed did.
+    why: String,
+}
+
+impl Restless {
+    /// Whether it fails without any load, rather than answering late.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failed > 0
+    }
+}
+
+impl fmt::Display for Restless {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, failed, why } = self;
+        if self.is_failing() {
+            return write!(
+                formatter,
+                "of {asked} single requests after it {failed} failed, the last with: {why}"
+            );
+        }
+        write!(
+            formatter,
+            "none of {asked} single requests after it failed, and no {CALM} in a row were quick"
+        )
+    }
 }
 
 impl<'a> Prober<'a> {
@@ -77,19 +110,26 @@ impl<'a> Prober<'a> {
     pub(super) fn wait(&mut self, longest: Duration, halt: &Halt) -> Waited {
         let from = self.clock.monotonic();
         let mut calm = 0;
+        let mut restless = Restless::default();
         loop {
             if halt.is_asked() {
                 return Waited::Halted;
             }
+            restless.asked += 1;
             calm = match self.ask() {
                 Ok(took) if took <= self.calm => calm + 1,
-                _ => 0,
+                Ok(_) => 0,
+                Err(why) => {
+                    restless.failed += 1;
+                    restless.why = why;
+                    0
+                }
             };
             if calm >= CALM {
                 return Waited::Calm;
             }
             if self.clock.monotonic().saturating_duration_since(from) >= longest {
-                return Waited::TooLong;
+                return Waited::TooLong(restless);
             }
             self.clock.sleep(PAUSE);
         }
@@ -142,4 +182,25 @@ fn with_sources(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_fails_is_told_from_one_that_is_slow() {
+        let mut restless = Restless {
+            asked: 40,
+            ..Restless::default()
+        };
+        assert!(!restless.is_failing());
+        assert!(restless.to_string().contains("no 3 in a row were quick"));
+        restless.failed = 20;
+        restless.why = "status 503".to_owned();
+        assert_eq!(
+            restless.to_string(),
+            "of 40 single requests after it 20 failed, the last with: status 503"
+        );
+    }
 }

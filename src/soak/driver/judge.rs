@@ -1,6 +1,7 @@
 //! What a request's answer, or the lack of one, counts as.
 
 use crate::client::{Answer, BodyLimits, ClientError};
+use crate::plain;
 use crate::soak::causes::{self, Cause};
 use crate::soak::check::{self, Check};
 use crate::soak::scenario::Scenario;
@@ -106,8 +107,9 @@ fn cause_of(error: &ClientError) -> Cause {
         ClientError::Connect { source, .. } | ClientError::Local { source } => {
             causes::of_system(source)
         }
-        ClientError::Protocol { source } => format!("{error}: {source}").into(),
-        other => other.to_string().into(),
+        // Names in a server's certificate are the server's words.
+        ClientError::Protocol { source } => plain::one_line(&format!("{error}: {source}")).into(),
+        other => plain::one_line(&other.to_string()).into(),
     }
 }
 
@@ -146,5 +148,21 @@ impl CacheProbe {
             self.without += 1;
         }
         said.map(|said| said.usage.embedding_cached)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_server_reach_no_terminal_as_commands() {
+        let error = ClientError::Tls {
+            endpoint: "https://localhost:1".to_owned(),
+            problem: "not valid for names \"\u{1b}[31mred\u{7}\"".to_owned(),
+        };
+        let cause = cause_of(&error);
+        assert!(!cause.contains(char::is_control), "{cause:?}");
+        assert!(cause.contains("·[31mred·"), "{cause}");
     }
 }

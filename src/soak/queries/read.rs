@@ -167,10 +167,14 @@ fn json_row(
     let value: Value = serde_json::from_str(text)
         .map_err(|error| wrong(path, number, &format!("is not JSON: {error}")))?;
     match value {
-        Value::String(text) => {
-            check_columns(path, columns, &[QUERY])?;
-            Ok(of_text(&text, columns))
-        }
+        Value::String(text) => match columns.iter().find(|column| *column != QUERY) {
+            None => Ok(of_text(&text, columns)),
+            Some(column) => {
+                let problem =
+                    format!("is a text and has no field {column:?}, which the template asks for");
+                Err(wrong(path, number, &problem))
+            }
+        },
         Value::Object(mut object) => columns
             .iter()
             .map(|column| {
@@ -207,6 +211,12 @@ fn csv_rows(path: &Path, columns: &[String]) -> Result<Vec<Vec<Value>>, QueriesE
         .map(|name| name.trim_start_matches('\u{feff}'))
         .collect();
     check_columns(path, columns, &names)?;
+    for column in columns {
+        if names.iter().filter(|name| *name == column).count() > 1 {
+            let problem = format!("names the column {column:?} more than once");
+            return Err(wrong(path, 1, &problem));
+        }
+    }
     let place = |column: &String| names.iter().position(|name| name == column);
     let places: Vec<usize> = columns.iter().filter_map(place).collect();
     let mut rows = Vec::new();
@@ -290,7 +300,14 @@ mod tests {
             ("a.jsonl", b"\"a\"\n{\"a\": \n", "query", "line 2 of"),
             ("a.jsonl", b"{\"a\": 1}\n", "query", "no field \"query\""),
             ("a.jsonl", b"5\n", "query", "is neither"),
-            ("a.jsonl", b"\"a\"\n", "name", "no column \"name\""),
+            ("a.jsonl", b"{\"name\": 1}\n\"a\"\n", "name", "line 2 of"),
+            ("a.jsonl", b"\"a\"\n", "name", "no field \"name\""),
+            (
+                "a.csv",
+                b"id,query,query\n1,a,b\n",
+                "query",
+                "names the column \"query\" more than once",
+            ),
             ("a.csv", b"id,text\n1,a\n", "query", "it has id, text"),
             ("a.csv", b"id,query\n1\n", "query", "line 2 of"),
             ("a.csv", b"query\n", "query", "is empty"),

@@ -174,10 +174,7 @@ impl Recorder {
         {
             running.ended(result);
         }
-        let counts = running.watchman.left_out();
-        if !counts.is_empty() {
-            running.events.push(Event::EvidenceLeftOut { counts });
-        }
+        running.events.extend(running.watchman.left_out());
         running.events
     }
 }

@@ -1,5 +1,6 @@
 //! PURE: what one source gave: files, lines of the summary, and what is missing.
 
+use crate::plain;
 use crate::soak::evidence::{FileRecord, MissingRecord};
 
 /// Longest line of a summary, in characters.
@@ -73,9 +74,9 @@ impl Piece {
 
 /// `text` in one line of at most `most` characters that no terminal takes for a command: others chose it.
 pub(super) fn plain(text: &str, most: usize) -> String {
-    let visible = |c: char| if is_harmless(c) { c } else { '·' };
-    let mut line: String = text.trim().chars().take(most).map(visible).collect();
-    if text.trim().chars().nth(most).is_some() {
+    let text = text.trim();
+    let mut line: String = plain::one_line(text).chars().take(most).collect();
+    if text.chars().nth(most).is_some() {
         line.push('…');
     }
     line
@@ -83,20 +84,7 @@ pub(super) fn plain(text: &str, most: usize) -> String {
 
 /// Several lines so.
 pub(super) fn plain_lines(text: &str) -> String {
-    let visible = |c: char| {
-        if is_harmless(c) || c == '\n' || c == '\t' {
-            c
-        } else {
-            '·'
-        }
-    };
-    text.chars().map(visible).collect()
-}
-
-/// Neither a control character nor one that changes the direction of what follows.
-fn is_harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    plain::lines(text)
 }
 
 #[cfg(test)]

@@ -81,7 +81,9 @@ fn verifier(
     let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider);
     if let Some(path) = &tls.revoked {
         builder = builder.with_crls(read_pem::<CertificateRevocationListDer<'_>>(
-            "sslcrl", path,
+            "sslcrl",
+            "revocation list",
+            path,
         )?);
     }
     Ok(Arc::new(Checked {
@@ -101,7 +103,7 @@ fn roots(tls: &Tls) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
         RootCertificates::Default => user_file("root.crt"),
     };
     match (path, tls.mode) {
-        (Some(path), _) => read_pem("sslrootcert", &path).map(Some),
+        (Some(path), _) => read_pem("sslrootcert", "certificate", &path).map(Some),
         (None, SslMode::VerifyFull) => system_roots().map(Some),
         (None, SslMode::VerifyCa) => Err(
             "sslmode=verify-ca needs sslrootcert: anybody has a certificate of a public authority"
@@ -133,7 +135,7 @@ fn client_certificate(tls: &Tls) -> Result<Option<ClientCertificate>, String> {
         return Err("sslcert is there, and sslkey is not".to_owned());
     };
     check_private(&key)?;
-    let chain = read_pem("sslcert", &certificate)?;
+    let chain = read_pem("sslcert", "certificate", &certificate)?;
     let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| {
         format!(
             "cannot read sslkey {}, which has to be PEM without passphrase: {error}",

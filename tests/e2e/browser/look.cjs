@@ -113,6 +113,11 @@ async function main() {
     found.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     found.violations = await violations(page);
     found.snapshot = await page.locator("main").ariaSnapshot();
+    // A line at 5: through a box around it, and past one above it.
+    found.crossings = await page.evaluate(() => [[0.5, 1.5, 4, 6], [0.5, 1.5, 6, 8]].map(box => crossings({
+      data: [[0, 1, 2], [5, 5, 5]], series: [{}, {show: true}],
+      valToIdx: Math.round, posToVal: x => x, valToPos: x => x,
+    }, box) > 0));
     if (found.plots.length) {
       found.keys = await keys(page);
       found.dragged = await drag(page);
@@ -131,6 +136,9 @@ async function main() {
     if (pictures) await dark.page.screenshot({path: path.join(pictures, "dark.png"), fullPage: true});
     const narrow = await open(browser, {viewport: {width: 390, height: 844}}, found);
     found.narrow_overflow = await narrow.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    found.narrow_results = await narrow.page.evaluate(() =>
+      [...document.querySelectorAll("#thresholds + .scroll td:nth-child(2)")].map(cell =>
+        cell.getBoundingClientRect().right <= innerWidth && cell.textContent));
     if (pictures) await narrow.page.screenshot({path: path.join(pictures, "narrow.png"), fullPage: true});
     const plain = await open(browser, {javaScriptEnabled: false}, found);
     found.without_script = await plain.page.locator("main").innerText();
