@@ -146,7 +146,10 @@ const PARAPHRASED: [(&str, &str); 4] = [
     ("undo a rollout", "docs/helm.md"),
     ("how can I undo a bad rollout", "docs/helm.md"),
     ("kubernetes deployment", "docs/helm.md"),
-    ("credentials handling", "docs/configuration.md"),
+    (
+        "credentials stored outside the settings",
+        "docs/configuration.md",
+    ),
 ];
 
 /// A daemon that has the manual.

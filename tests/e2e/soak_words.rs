@@ -26,7 +26,7 @@ fn soak(bench: &Bench, name: &str, more: &[&str]) -> Ran {
 fn a_query_set_that_is_not_used_is_told_and_not_claimed() {
     let bench = Bench::new();
     let ran = soak(&bench, "unused", &["--body", "x", "--duration", "200ms"]);
-    let told = "warning: the query set queries.txt is not used";
+    let told = "/queries.txt is not used: neither the body nor the target has a place";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
     assert!(ran.stderr.contains("{{query}}"), "{}", ran.stderr);
     assert!(ran.stdout.contains("no query set"), "{}", ran.stdout);
@@ -190,9 +190,16 @@ fn a_run_folder_from_elsewhere_sends_no_command_to_a_terminal() {
     let bench = Bench::new();
     let folder = bench.path("runs/hostile");
     std::fs::create_dir(bench.path("runs")).unwrap();
+    let other = bench.path("runs/other");
     Synthetic::troubled().write(&folder);
+    let second = Synthetic {
+        id: "2f0c2d3e",
+        ..Synthetic::troubled()
+    };
+    second.write(&other);
     for file in ["run.json", "verdict.json", "events.jsonl"] {
         poison_file(&folder.join(file));
+        poison_file(&other.join(file));
     }
     let told = |arguments: &[&str]| {
         let output = bench.command(arguments).output().unwrap();
@@ -204,7 +211,7 @@ fn a_run_folder_from_elsewhere_sends_no_command_to_a_terminal() {
     for arguments in [
         &["report", "hostile"][..],
         &["report", "hostile", "--baseline", "hostile"],
-        &["report", "hostile", "hostile"],
+        &["report", "hostile", "other"],
         &["runs", "show", "hostile"],
         &["runs", "list"],
         &["report", "hostile", "--json"],
