@@ -141,10 +141,6 @@ fn panicking() -> Server {
     start_with(settings(), Arc::new(answer))
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "a test that passes says how much it did"
-)]
 fn profile_while_handlers_panic(seconds: u64) -> (u64, u64) {
     // Backtraces are unwound while the timer fires, as in a daemon that is told to print them.
     let server = panicking();
