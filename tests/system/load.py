@@ -44,7 +44,7 @@ class Client:
         """One request; answers what went wrong, or nothing."""
         body = json.dumps({"query": self.queries[number % len(self.queries)]}).encode()
         close = not self.arguments.keep_alive
-        head = (f"POST /v1/query HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+        head = (f"POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n" + ("Connection: close\r\n" if close else "") + "\r\n")
         reader, writer = await self.connection()
         keep = False
