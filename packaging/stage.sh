@@ -42,7 +42,7 @@ done
 put usr/share/doc/alfred/examples systemd/examples/*
 put usr/share/doc/alfred/examples/ingest.d etc/ingest.d/*.toml
 # The manual doubles as a corpus to begin with; images that leave out /usr/share/doc keep it there.
-put usr/share/alfred/manual docs/*.md
+put usr/share/alfred/manual docs/*.md docs/*.png
 put usr/share/doc/alfred README.md
 for page in docs/*.md; do
   ln -s "../../alfred/manual/${page##*/}" "$root/usr/share/doc/alfred/${page##*/}"

@@ -215,7 +215,20 @@ fn drift_record(figure: Figure, question: &Question<'_>, found: Drift) -> DriftR
     });
     let budget = question.budget_per_h.map_or_else(String::new, show);
     let (status, reason) = match found.answer {
-        Answer::Within => ("pass", format!("{slope}, budget {budget}")),
+        Answer::Within => {
+            // Else a slope beyond the budget that passes is not understood.
+            let is_above = estimate.is_some_and(|e| {
+                question
+                    .budget_per_h
+                    .is_some_and(|budget| e.interval_per_h.lower > budget)
+            });
+            let why = if is_above {
+                ", but its end does not go on so"
+            } else {
+                ""
+            };
+            ("pass", format!("{slope}, budget {budget}{why}"))
+        }
         Answer::Beyond => (
             "fail",
             format!("{slope}, budget {budget}, and its end agrees"),
