@@ -42,6 +42,18 @@ function span(plot) {
   };
 }
 
+// Whole multiples in each decade, wherever the axis begins: uPlot's own go on from the odd end of the axis.
+function decades(u, axis, min, max) {
+  const splits = [];
+  for (let exponent = Math.floor(Math.log10(min)); 10 ** exponent <= max; exponent++) {
+    for (let lead = 1; lead < 10; lead++) {
+      const value = Number(`${lead}e${exponent}`);
+      if (value >= min && value <= max) splits.push(value);
+    }
+  }
+  return splits;
+}
+
 // Of a logarithmic axis 1, 2 and 5 of each decade have a name, and no odd end of the axis.
 function isRound(v) {
   const lead = v / 10 ** Math.floor(Math.log10(v) + 1e-9);
@@ -57,7 +69,7 @@ function axes(unit, axis) {
     splits.map(s => s == null ? "" : step >= 3600 ? `${s / 3600} h` : step < 1 ? `${digits(s, 6)} s` : clock(s));
   return [
     {...common, incrs: INCREMENTS, values: time, space: 76, size: 30},
-    {...common, size: LEFT, values: (u, splits) => splits.map(
+    {...common, size: LEFT, ...(axis == "log" && {splits: decades}), values: (u, splits) => splits.map(
       v => v == null || axis == "log" && !isRound(v) ? "" : show(unit, v))},
   ];
 }
