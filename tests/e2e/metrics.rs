@@ -6,8 +6,6 @@ use crate::provider::Standin;
 use crate::support::{Daemon, Home, PATIENCE, eventually};
 use alfred::client::{Limits, Outgoing, Trust, request_blocking};
 use serde_json::json;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 /// What is scraped now.
 pub(crate) struct Scrape(String);
@@ -249,21 +247,7 @@ fn promtool_finds_nothing_but_what_is_known() {
         scrape.get("documents_total{collection=\"default\"}")?;
         Some(scrape)
     });
-    let mut child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is installed (Debian: prometheus)");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(scrape.0.as_bytes())
-        .unwrap();
-    let done = crate::support::finish(child);
-    let said = format!("{}{}", done.stdout, done.stderr);
+    let said = crate::support::promtool_says(&scrape.0);
     let unknown: Vec<&str> = said
         .lines()
         .filter(|line| !KNOWN.contains(&line.trim()))

@@ -3,7 +3,7 @@
 use alfred::client::{Endpoint, Limits, Outgoing, Trust, request_blocking};
 use alfred::clock::{Clock as _, SystemClock};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -242,4 +242,23 @@ pub(crate) fn eventually<T>(patience: Duration, mut check: impl FnMut() -> Optio
         );
         SystemClock.sleep(Duration::from_millis(20));
     }
+}
+
+/// What `promtool check metrics` says of an exposition.
+pub(crate) fn promtool_says(text: &str) -> String {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed (Debian: prometheus)");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let done = finish(child);
+    format!("{}{}", done.stdout, done.stderr)
 }

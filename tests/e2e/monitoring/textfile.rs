@@ -4,29 +4,14 @@ use super::living::FAILING;
 use crate::soak_bench::Bench;
 use crate::soak_target::{Behaviour, TestTarget};
 use alfred::clock::{Clock as _, SystemClock};
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::UNIX_EPOCH;
 
-/// promtool finds nothing to say but that milliseconds are no base unit.
+/// promtool finds nothing to say.
 #[track_caller]
 pub(super) fn assert_sound(text: &str) {
-    let mut child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is installed (Debian: prometheus)");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    let done = crate::support::finish(child);
-    let said = format!("{}{}", done.stdout, done.stderr);
+    let said = crate::support::promtool_says(text);
     assert!(said.trim().is_empty(), "{said}\n{text}");
 }
 
