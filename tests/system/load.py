@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import collections
 import json
+import ssl
 import time
 
 POOL = 8
@@ -24,13 +25,15 @@ class Client:
         self.failed = collections.Counter()
         self.answered = 0
         self.slowest = 0.0
+        self.tls = ssl.create_default_context(cafile=arguments.ca_file) if arguments.ca_file else None
+        self.key = f"Authorization: Bearer {arguments.key}\r\n" if arguments.key else ""
         with open(arguments.queries, encoding="utf-8") as file:
             self.queries = [line.strip() for line in file if line.strip()]
 
     async def connect(self):
         if self.arguments.unix:
             return await asyncio.open_unix_connection(self.arguments.unix)
-        return await asyncio.open_connection("127.0.0.1", self.arguments.port)
+        return await asyncio.open_connection("127.0.0.1", self.arguments.port, ssl=self.tls)
 
     async def connection(self):
         while self.idle:
@@ -45,7 +48,7 @@ class Client:
         body = json.dumps({"query": self.queries[number % len(self.queries)]}).encode()
         close = not self.arguments.keep_alive
         head = (f"POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n" + ("Connection: close\r\n" if close else "") + "\r\n")
+                f"Content-Length: {len(body)}\r\n{self.key}" + ("Connection: close\r\n" if close else "") + "\r\n")
         reader, writer = await self.connection()
         keep = False
         try:
@@ -106,6 +109,8 @@ def main():
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--queries", required=True)
     parser.add_argument("--keep-alive", action="store_true")
+    parser.add_argument("--key", help="an API key of the test")
+    parser.add_argument("--ca-file", help="speaks TLS and trusts this certificate")
     asyncio.run(Client(parser.parse_args()).run())
 
 

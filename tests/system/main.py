@@ -11,7 +11,7 @@ import scenario
 from machine import Failed, Machine
 
 # In this order; each file is a topic, whose scenarios share a machine while they pass.
-TOPICS = ("install", "journal", "profiles", "watchdog", "restart", "postgres", "corpus", "soak", "faults",
+TOPICS = ("install", "journal", "profiles", "watchdog", "restart", "access", "postgres", "corpus", "soak", "faults",
           "upgrade", "rpm")
 
 

@@ -162,11 +162,13 @@ def make_corpus(machine, folder, count, words=40):
 class Load:
     """Requests against the daemon while something happens to it; every failure is counted."""
 
-    def __init__(self, machine, seconds, rate=100.0, keep_alive=True, unix=False):
+    def __init__(self, machine, seconds, rate=100.0, keep_alive=True, unix=False, key=None, ca_file=None):
         client = [sys.executable, str(HERE / "load.py"), "--seconds", str(seconds), "--rate", str(rate)]
         client += ["--queries", str(SOURCE / "perf/queryset.txt")]
         client += ["--keep-alive"] if keep_alive else []
         client += ["--unix", str(machine.file("/run/alfred/alfred.sock"))] if unix else []
+        client += ["--key", key] if key else []
+        client += ["--ca-file", str(ca_file)] if ca_file else []
         self.process = machine.start(client, network_only=True)
         self.until = time.monotonic() + seconds
 
