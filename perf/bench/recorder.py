@@ -1,4 +1,4 @@
-"""The measuring part of recorder.sh, which see. usage: recorder.py WORK PAIRS"""
+"""The measuring part of recorder.sh, which see. usage: recorder.py WORK RUNS"""
 
 import contextlib
 import json
@@ -11,8 +11,9 @@ import sys
 import common
 
 RATE = int(os.environ.get("RATE", "500"))
-SECONDS = int(os.environ.get("SECONDS_EACH", "30"))
-QUIET_S = 10
+SECONDS = int(os.environ.get("SECONDS_EACH", "120"))
+# Two reasons take turns, 5.7 s each: a window that crossed the threshold, and a request that is open for long.
+QUIET_S = 20
 QUERIES = pathlib.Path(__file__).parents[1] / "queryset.txt"
 # Every window crosses it.
 THRESHOLD = "p50<1us"
@@ -29,42 +30,53 @@ def server():
         process.wait(30)
 
 
-def soak(work, name, records):
-    """p99 of one run in ms, and its evidence."""
+def soak(work, name):
+    """The folder of one run with evidence taken again and again."""
     scenario = work / "recorder.toml"
-    scenario.write_text(f"[recorder]\nquiet_s = {QUIET_S}\n")
+    scenario.write_text(f"[recorder]\nquiet_s = {QUIET_S}\nmax_takings = {SECONDS}\n")
     out = work / name
     with server() as (url, pid):
         command = [common.alfred(), "soak", scenario, "--target", url, "--queries", QUERIES, "--qps",
                    str(RATE), "--duration", f"{SECONDS}s", "--window", "1s", "--warmup", "2s", "--pid",
                    str(pid), "--threshold", THRESHOLD, "--out", out]
-        command += [] if records else ["--no-recorder"]
         ended = subprocess.run(command, capture_output=True, text=True, env=common.environment())
     if not (out / "verdict.json").exists():
         common.fail(f"alfred soak ended with {ended.returncode}: {ended.stderr[-400:]}", "see above")
     verdict = json.loads((out / "verdict.json").read_text())
     if verdict["counts"]["ok"] != verdict["counts"]["due"]:
         common.fail(f"{name}: not every request was answered: {verdict['counts']}", "lower RATE")
+    return out
+
+
+def split(out):
+    """p99 in ms of the windows that lie within a taking, of those that touch none, and the takings."""
     evidence = [json.loads(file.read_text()) for file in sorted(out.glob("evidence/*/evidence.json"))]
-    return verdict["response_ms"]["p99"], evidence
+    spans = [(one["at_s"], one["at_s"] + one["took_ms"] / 1e3) for one in evidence]
+    within, beside = [], []
+    for line in (out / "windows.jsonl").read_text().splitlines():
+        window = json.loads(line)
+        begin, end = window["window"], window["window"] + 1
+        p99_ms = window["response_us"]["p99"] / 1e3
+        if any(a <= begin and end <= b for a, b in spans):
+            within.append(p99_ms)
+        elif all(end <= a or b <= begin for a, b in spans):
+            beside.append(p99_ms)
+    return within, beside, evidence
 
 
 def main():
-    work, pairs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+    work, runs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     rows, ratios, all_evidence = [], [], []
-    for number in range(1, pairs + 1):
-        # Which comes first changes from pair to pair.
-        order = (True, False) if number % 2 else (False, True)
-        found = {records: soak(work, f"{number}-{'with' if records else 'without'}", records)
-                 for records in order}
-        (with_ms, evidence), (without_ms, none) = found[True], found[False]
-        if none or not evidence:
-            common.fail(f"{len(evidence)} and {len(none)} takings", "see the run folders: set BENCH_DIR")
+    for number in range(1, runs + 1):
+        within, beside, evidence = split(soak(work, f"run-{number}"))
+        if min(len(within), len(beside)) < SECONDS / 5:
+            common.fail(f"{len(within)} windows within takings and {len(beside)} beside", "set BENCH_DIR and look")
         all_evidence += evidence
+        with_ms, without_ms = statistics.median(within), statistics.median(beside)
         ratios.append(with_ms / without_ms)
         rows.append((number, f"{without_ms:.3f} ms", f"{with_ms:.3f} ms", f"{ratios[-1]:.3f}",
-                     len(evidence)))
-    common.table(("pair", "p99 without", "p99 with", "ratio", "takings"), rows)
+                     len(evidence), f"{len(within)}, {len(beside)}"))
+    common.table(("run", "p99 without", "p99 with", "ratio", "takings", "windows with, without"), rows)
     names = sorted({file["name"] for one in all_evidence for file in one["files"]})
     cost = {key: statistics.mean(one[key] for one in all_evidence) for key in ("took_ms", "cpu_s", "bytes")}
     print(f"a taking: {cost['took_ms']:.0f} ms, {cost['cpu_s']:.3f} CPU s of alfred, "

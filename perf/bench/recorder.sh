@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What the flight recorder of a soak costs the target: p99 with takings and without, in turn, against a
-# server that answers at once. A threshold that every window crosses makes it take evidence every 10 s, 5 s
-# of it a CPU profile: thirty times as often as it would in a run.
-#   perf/bench/recorder.sh [PAIRS]     default 5
+# What the flight recorder of a soak costs the target: p99 of windows in which evidence is taken and of those in
+# which none is, in one run against a server that answers at once. A threshold that every window crosses makes it
+# take evidence for more than half of the time, most of it a CPU profile: a hundred times as often as it would in a run.
+#   perf/bench/recorder.sh [RUNS]     default 3
 # The server is the example http_bench: alfred's HTTP side with an instant answer behind it, with /proc, and
 # profiles where the build has /debug/pprof/. Environment: ALFRED; HTTP_BENCH, the built example (else cargo
-# builds it); RATE (500); SECONDS_EACH (30); BENCH_DIR. Takes a minute a pair.
-# Target: the median of the ratios of p99 is below 1.05.
+# builds it); RATE (500); SECONDS_EACH (120); BENCH_DIR. Takes two minutes a run.
+# Target: the median over the runs of the ratio of p99, itself a median over windows of 1 s, is below 1.05.
 set -euo pipefail
 # shellcheck source=perf/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,4 +18,4 @@ if [ -z "${HTTP_BENCH:-}" ]; then
   HTTP_BENCH=$(dirname "$ALFRED")/examples/http_bench
 fi
 work_folder
-HTTP_BENCH=$HTTP_BENCH python3 "$here/recorder.py" "$work" "${1:-5}"
+HTTP_BENCH=$HTTP_BENCH python3 "$here/recorder.py" "$work" "${1:-3}"

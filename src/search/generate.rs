@@ -95,7 +95,10 @@ impl Generator {
         if logged.is_none_or(|last| now.saturating_duration_since(last) >= LOG_PAUSE) {
             *logged = Some(now);
             let cause = error.to_string();
-            tracing::warn!(cause, "extractive answers stand in for generated ones");
+            tracing::warn!(
+                cause,
+                "extractive answers stand in for generated ones: {cause}"
+            );
         }
         match error {
             ProviderError::TimedOut { .. } => format!(
@@ -103,6 +106,9 @@ impl Generator {
                 time.as_millis()
             ),
             ProviderError::Unavailable { .. } => "the chat model is not available".to_owned(),
+            ProviderError::Refused {
+                status: Some(429), ..
+            } => "the provider answered 429: the quota of its account is used up".to_owned(),
             ProviderError::Refused { .. } => {
                 "the chat model refused the request, or its answer cannot be read".to_owned()
             }

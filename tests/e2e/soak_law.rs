@@ -155,7 +155,46 @@ fn normal_share(x: f64) -> f64 {
 pub(crate) struct LawTarget {
     pub(crate) address: SocketAddr,
     is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Pauses>>,
+}
+
+/// How long the machine kept a thread from running that never sleeps: what no program on it can be
+/// told apart from, and what no law knows of.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    each_ms: Vec<f64>,
+    total_ms: f64,
+}
+
+/// Shorter ones are the work of the thread itself.
+const LEAST_PAUSE_MS: f64 = 0.1;
+/// A request meets the pauses of the machine where it is sent, where it is answered and where the answer is read.
+const MEETINGS: f64 = 3.0;
+
+impl Pauses {
+    fn passed(&mut self, ms: f64) {
+        self.total_ms += ms;
+        if ms > LEAST_PAUSE_MS {
+            self.each_ms.push(ms);
+        }
+    }
+
+    /// What pauses add to the response at `quantile`, in milliseconds: of a response that meets some at
+    /// random, how long they last from then on. 0 where the machine did not pause.
+    pub(crate) fn at(&self, quantile: f64) -> f64 {
+        let longest = self.each_ms.iter().copied().fold(0.0, f64::max);
+        let (mut low, mut high) = (0.0, longest);
+        for _ in 0..40 {
+            let middle = f64::midpoint(low, high);
+            let beyond: f64 = self.each_ms.iter().map(|ms| (ms - middle).max(0.0)).sum();
+            if MEETINGS * beyond > (1.0 - quantile) * self.total_ms {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
+    }
 }
 
 impl LawTarget {
@@ -173,12 +212,21 @@ impl LawTarget {
     }
 }
 
+impl LawTarget {
+    /// Stops it; how the machine paused while it ran.
+    pub(crate) fn stop(mut self) -> Pauses {
+        self.end().unwrap()
+    }
+
+    fn end(&mut self) -> Option<Pauses> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.take().map(|thread| thread.join().unwrap())
+    }
+}
+
 impl Drop for LawTarget {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+        self.end();
     }
 }
 
@@ -213,7 +261,8 @@ impl Server {
         }
     }
 
-    fn serve(mut self, is_over: &AtomicBool) -> io::Result<()> {
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds")]
+    fn serve(mut self, is_over: &AtomicBool) -> io::Result<Pauses> {
         self.listener.set_nonblocking(true)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let key = EventData::new_u64(LISTENER);
@@ -223,7 +272,12 @@ impl Server {
             tv_sec: 0,
             tv_nsec: 0,
         };
+        let mut pauses = Pauses::default();
+        let mut before_ns = monotonic_ns();
         while !is_over.load(Ordering::Relaxed) {
+            let now_ns = monotonic_ns();
+            pauses.passed((now_ns - before_ns) as f64 / MS as f64);
+            before_ns = now_ns;
             events.clear();
             epoll::wait(&epoll, spare_capacity(&mut events), Some(&at_once))?;
             for event in &events {
@@ -234,7 +288,7 @@ impl Server {
             }
             self.answer();
         }
-        Ok(())
+        Ok(pauses)
     }
 
     fn accept(&mut self, epoll: &OwnedFd) -> io::Result<()> {
