@@ -59,7 +59,7 @@ def follow(machine, heading):
             while left and not matches(line, left[0]):
                 left.pop(0)
             text = "\n".join(came)
-            check(left, f"`{command}` does not print what the page shows:\n{line}\nbut\n{text}")
+            check(left, f"the page shows {line!r}; `{command}` printed:\n{text}")
             left.pop(0)
     return f"{len(commands(heading))} commands"
 

@@ -148,3 +148,30 @@ def idle(machine, context):
         equal(prop(machine, "alfred.service", "MainPID"), before, "the process")
         equal(prop(machine, "alfred.service", "NRestarts"), "0", "restarts")
     wait_ready(machine)
+
+
+@scenario("watchdog-long-start")
+def long_start(machine, context):
+    """A start that takes longer than TimeoutStartSec= and gets on is given the time that it needs."""
+    limit_s, most_s = 10, 60
+    with drop_in(machine, "start.conf", f"[Service]\nTimeoutStartSec={limit_s}s\n", restart=False):
+        machine.run("systemctl stop alfred.socket alfred.service")
+        begin = time.monotonic()
+        machine.run("systemctl start --no-block alfred.service")
+        pid = wait_for("it starts", lambda: prop(machine, "alfred.service", "MainPID").strip("0"))
+        outside = host_pid(machine, pid)
+        # One seventieth of the time to compute in: the start gets on, slowly.
+        state = "activating"
+        while state == "activating" and time.monotonic() - begin < most_s:
+            os.kill(outside, signal.SIGSTOP)
+            time.sleep(0.25)
+            state = prop(machine, "alfred.service", "ActiveState")
+            os.kill(outside, signal.SIGCONT)
+            time.sleep(0.005)
+        took = time.monotonic() - begin
+        wait_ready(machine)
+        check(took > limit_s, f"it took only {took:.1f} s, so nothing was tried")
+        equal(prop(machine, "alfred.service", "MainPID"), pid, "the process")
+    machine.run("systemctl start alfred.socket")
+    wait_ready(machine)
+    return f"ready after {took:.1f} s with TimeoutStartSec={limit_s}"
