@@ -36,7 +36,15 @@ impl Bench {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_alfred"));
+        self.command_by(&[], arguments)
+    }
+
+    fn command_by(&self, by: &[&str], arguments: &[&str]) -> Command {
+        let alfred = env!("CARGO_BIN_EXE_alfred");
+        let mut command = Command::new(by.first().unwrap_or(&alfred));
+        if let [_, rest @ ..] = by {
+            command.args(rest).arg(alfred);
+        }
         command.args(arguments).current_dir(self.folder.path());
         command.env("ALFRED__SOAK__RUNS_DIR", self.path("runs"));
         for name in [
@@ -53,6 +61,21 @@ impl Bench {
 
     /// Runs a soak on the query file, recorded in `name`.
     pub(crate) fn soak(&self, name: &str, target: &str, flags: &str) -> Ran {
+        self.soak_by(&[], name, target, flags)
+    }
+
+    /// The same before all other programs of the machine, where this user may, so that what those do is not
+    /// measured.
+    pub(crate) fn soak_first(&self, name: &str, target: &str, flags: &str) -> Ran {
+        let real_time = ["chrt", "--rr", "1"];
+        let mut trial = Command::new(real_time[0]);
+        let trial = trial.args(&real_time[1..]).arg("true").output();
+        let may = trial.is_ok_and(|output| output.status.success());
+        self.soak_by(if may { &real_time } else { &[] }, name, target, flags)
+    }
+
+    /// Started by the program `by`, where there is one.
+    fn soak_by(&self, by: &[&str], name: &str, target: &str, flags: &str) -> Ran {
         let run = self.path(name);
         let mut arguments = vec![
             "soak",
@@ -64,7 +87,7 @@ impl Bench {
         ];
         arguments.push(run.to_str().unwrap());
         arguments.extend(flags.split_whitespace());
-        let output = self.command(&arguments).output().unwrap();
+        let output = self.command_by(by, &arguments).output().unwrap();
         Ran::of(&output, run)
     }
 }
