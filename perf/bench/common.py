@@ -156,6 +156,18 @@ def machine():
             "load_1m": round(os.getloadavg()[0], 1)}
 
 
+def soak_whole(out, *arguments):
+    """Runs `alfred soak` into the folder `out`; answers its verdict. Every request has to be answered."""
+    ended = subprocess.run([alfred(), "soak", *arguments, "--out", out], capture_output=True, text=True,
+                           env=environment())
+    if not (out / "verdict.json").exists():
+        fail(f"alfred soak ended with {ended.returncode}: {ended.stderr[-400:]}", "see above")
+    verdict = json.loads((out / "verdict.json").read_text())
+    if verdict["counts"]["ok"] != verdict["counts"]["due"]:
+        fail(f"{out.name}: not every request was answered: {verdict['counts']}", "lower RATE")
+    return verdict
+
+
 def table(header, rows):
     """Prints a Markdown table with its columns aligned."""
     rows = [[str(cell) for cell in row] for row in (header, *rows)]

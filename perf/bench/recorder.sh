@@ -12,10 +12,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
-if [ -z "${HTTP_BENCH:-}" ]; then
-  step "build http_bench"
-  (cd "$root" && release_build --quiet --example http_bench)
-  HTTP_BENCH=$(dirname "$ALFRED")/examples/http_bench
-fi
+need_example HTTP_BENCH http_bench
 work_folder
-HTTP_BENCH=$HTTP_BENCH python3 "$here/recorder.py" "$work" "${1:-3}"
+python3 "$here/recorder.py" "$work" "${1:-3}"

@@ -214,9 +214,7 @@ impl LawTarget {
             thread: Some(thread),
         }
     }
-}
 
-impl LawTarget {
     /// Stops it; how the machine paused while it ran.
     pub(crate) fn stop(mut self) -> Pauses {
         self.end().unwrap()
