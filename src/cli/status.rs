@@ -26,9 +26,13 @@ pub(super) fn run(arguments: &StatusArgs, context: &Context) -> Outcome {
                 .hint("start it with `alfred serve`, or name one with --url")
         })?,
     };
-    let status = daemon.get("/v1/status")?;
+    let mut status = daemon.get("/v1/status")?;
     if context.json {
         return output::print_json(&status);
+    }
+    // Of the last minutes the figures of the whole minute; slot by slot is for plots.
+    if let Some(recent) = status.get_mut("recent").and_then(Value::as_object_mut) {
+        recent.retain(|name, _| name == "minute");
     }
     let mut text = format!("alfred at {daemon}\n");
     lines(&mut text, "", &status);

@@ -71,6 +71,7 @@ pub const KEYS: &[Key] = &[
     key("server.tls_key", Text, r#""""#),
     key("server.allowed_hosts", List, "[]"),
     key("server.trusted_proxies", List, "[]"),
+    key("server.console", Bool, "true"),
     key("server.max_connections", Integer(1, 1_000_000), "1024"),
     key("server.max_body_bytes", Integer(1_024, 1 << 30), "4194304"),
     key("server.max_head_bytes", Integer(8_192, 1 << 20), "16384"),

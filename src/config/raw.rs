@@ -35,6 +35,7 @@ pub struct Server {
     pub tls_key: String,
     pub allowed_hosts: Vec<String>,
     pub trusted_proxies: Vec<String>,
+    pub console: bool,
     pub max_connections: usize,
     pub max_body_bytes: usize,
     pub max_head_bytes: usize,

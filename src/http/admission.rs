@@ -6,7 +6,7 @@
 
 use super::local;
 use super::problem::Problem;
-use super::routes::Route;
+use super::routes::{EVIDENCE, Route};
 use super::wire::socket::Peer;
 use crate::access::{Hosts, Key, Policy, Role, Scope};
 use http::header::{self, HeaderMap, HeaderName};
@@ -75,11 +75,13 @@ fn needs(route: Option<&'static Route>, method: &Method) -> Needs {
     let template = route.map_or("", |route| route.template);
     match template {
         "/healthz" | "/health" | "/livez" | "/readyz" => Needs::Nothing,
-        "/openapi.json" => Needs::NoKey,
+        "/openapi.json" | "/" | "/console/{file}" => Needs::NoKey,
         "/v1/documents" | "/v1/documents/{id}" if !reads => Needs::Role(Role::Write),
         "/v1/collections/{name}" => Needs::Role(Role::Admin),
-        "/metrics" => Needs::Whole(Role::Query),
+        "/metrics" | "/v1/runs" | "/v1/runs/{name}/report.html" => Needs::Whole(Role::Query),
         "/v1/reload" => Needs::Whole(Role::Admin),
+        // There may be profiles in it.
+        EVIDENCE => Needs::Machine,
         _ if template.starts_with("/debug/") => Needs::Machine,
         // What there is not is told to whoever has a key.
         _ => Needs::Role(Role::Query),

@@ -113,6 +113,11 @@ fn every_route_has_its_role() {
         ("/debug/pprof/heap", Machine),
         ("/v1/reload", Whole(Role::Admin)),
         ("/openapi.json", NoKey),
+        ("/v1/runs", Whole(Role::Query)),
+        ("/v1/runs/{name}/report.html", Whole(Role::Query)),
+        ("/v1/runs/{name}/evidence/{moment}/{file}", Machine),
+        ("/", NoKey),
+        ("/console/{file}", NoKey),
     ];
     assert_eq!(seen, expected);
 }
@@ -157,6 +162,16 @@ fn with_keys_each_role_has_its_routes() {
         ("DELETE", "/v1/documents/1", [none, no, yes, yes, yes]),
         ("DELETE", "/v1/collections/a", [none, no, no, yes, yes]),
         ("GET", "/metrics", [none, yes, yes, yes, no]),
+        ("GET", "/v1/runs", [none, yes, yes, yes, no]),
+        ("GET", "/v1/runs/a/report.html", [none, yes, yes, yes, no]),
+        (
+            "GET",
+            "/v1/runs/a/b/report.html",
+            [none, yes, yes, yes, yes],
+        ),
+        ("GET", "/v1/runs/a/evidence/b/c", [none, no, no, yes, no]),
+        ("GET", "/", [yes, yes, yes, yes, yes]),
+        ("GET", "/console/main.js", [yes, yes, yes, yes, yes]),
         ("POST", "/v1/reload", [none, no, no, yes, no]),
         ("GET", "/debug/pprof/heap", [none, no, no, yes, no]),
     ] {

@@ -28,8 +28,10 @@ mod places;
 mod probe;
 mod problem;
 mod readiness;
+mod recent;
 mod reply;
 mod routes;
+pub mod runs;
 mod server;
 mod service;
 mod settings;
@@ -63,6 +65,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::Identity;
 use blocking::{Lane, LaneLimits};
 use overload::Overload;
+use runs::{NoRuns, RecordedRuns};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +85,15 @@ const PROFILE_PLACES: usize = 1;
 
 /// Longest time to make something of a profile, in ms: the first one reads the program's debug data.
 const PROFILE_TIMEOUT_MS: u64 = 120_000;
+
+/// Places for reports of runs: making one takes seconds of a core and some memory.
+const REPORT_PLACES: usize = 1;
+
+/// Reports that wait for the one being made.
+const REPORTS_WAITING: usize = 4;
+
+/// Longest time for a report of a run, the wait included, in ms: of 72 hours it takes some seconds.
+const REPORT_TIMEOUT_MS: u64 = 60_000;
 
 /// Places for `/livez`, over the network and over unix sockets each.
 const PROBE_PLACES: usize = 2;
@@ -123,6 +135,18 @@ impl UseCases {
     }
 }
 
+/// The lane for reports, whose wait is as long as one takes.
+fn reports() -> Lane {
+    let timeout = Duration::from_millis(REPORT_TIMEOUT_MS);
+    let limits = LaneLimits {
+        places: REPORT_PLACES,
+        max_waiting: REPORTS_WAITING,
+        queue_timeout: timeout,
+        total_timeout: timeout,
+    };
+    Lane::new("reports", limits)
+}
+
 /// Everything the routes share.
 pub struct App {
     pub(crate) cases: UseCases,
@@ -152,6 +176,10 @@ pub struct App {
     pub(crate) profiles: Lane,
     /// One reload at a time.
     pub(crate) reloads: Lane,
+    /// Recorded soak runs.
+    pub(crate) runs: Arc<dyn RecordedRuns>,
+    /// For `/v1/runs/{name}/report.html`.
+    pub(crate) reports: Lane,
 }
 
 impl App {
@@ -187,6 +215,8 @@ impl App {
             scrapes: lane("scrapes", SCRAPE_PLACES, settings.request_timeout_ms),
             profiles: lane("profiles", PROFILE_PLACES, PROFILE_TIMEOUT_MS),
             reloads: lane("reloads", 1, settings.write_timeout_ms),
+            runs: Arc::new(NoRuns),
+            reports: reports(),
             observer: Arc::new(Observer::new(clock.monotonic(), Arc::clone(&metrics))),
             metrics,
             readiness: Arc::default(),
@@ -253,6 +283,13 @@ impl App {
     #[must_use]
     pub fn with_reload(mut self, reload: Arc<ReloadFn>) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// Lists these runs, and shows their reports; without it there are none.
+    #[must_use]
+    pub fn with_runs(mut self, runs: Arc<dyn RecordedRuns>) -> Self {
+        self.runs = runs;
         self
     }
 

@@ -2,8 +2,10 @@
 
 use super::Peer;
 use super::pace::{Meter, Pace};
+use super::recent::End;
 use crate::telemetry::metrics::{Answered, Metrics};
 use http::{Method, StatusCode};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -99,6 +101,12 @@ impl Observer {
         self.queries.pace(now)
     }
 
+    /// The minute before `now`, and slot by slot the quarter of an hour before it, as the status has them.
+    #[must_use]
+    pub fn recent(&self, now: Instant) -> Value {
+        self.queries.recent(now)
+    }
+
     /// Requests being answered now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -136,8 +144,14 @@ impl Observer {
     pub(crate) fn record(&self, seen: &Observation<'_>) {
         self.count(seen.status);
         let is_query = seen.route == QUERY_ROUTE;
+        let owed = seen.kind.filter(|_| !seen.status.is_client_error());
         if is_query {
-            self.queries.record(seen.ended, seen.duration);
+            let end = match owed {
+                Some(kind) => End::Owed(kind),
+                None if seen.status.is_client_error() => End::Rejected,
+                None => End::Answered,
+            };
+            self.queries.record(seen.ended, seen.duration, end);
         }
         self.metrics.requests.answered(&Answered {
             route: seen.route,
@@ -146,7 +160,7 @@ impl Observer {
             duration: seen.duration,
             // With another method it is no question.
             is_query: is_query && seen.method == Method::POST,
-            owed: seen.kind.filter(|_| !seen.status.is_client_error()),
+            owed,
         });
         if seen.status.as_u16() >= 400 {
             self.log(seen);

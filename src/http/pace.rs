@@ -1,6 +1,8 @@
-//! Requests a second and their latency over the last minute.
+//! Requests a second and their latency over the last minute, and slot by slot before.
 
+use super::recent::{Counts, End, Past, ms};
 use hdrhistogram::Histogram;
+use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,10 @@ pub struct Pace {
     pub requests_per_s: f64,
     /// The latency that 95 % stayed below or at, within 1 %; `None` without requests.
     pub p95: Option<Duration>,
+    /// The same of half of them.
+    pub p50: Option<Duration>,
+    /// The same of 99 %.
+    pub p99: Option<Duration>,
 }
 
 /// A ring of slots; the one that is being filled is no part of what is told, but when it is all there
@@ -33,6 +39,9 @@ struct Slots {
     /// Which slot since the start is being filled.
     current: u64,
     ring: Vec<Histogram<u64>>,
+    /// Of the slot that is being filled.
+    counts: Counts,
+    past: Past,
 }
 
 impl Meter {
@@ -44,6 +53,8 @@ impl Meter {
             slots: Mutex::new(Slots {
                 current: 0,
                 ring: (0..SLOTS).filter_map(|_| slot()).collect(),
+                counts: Counts::default(),
+                past: Past::default(),
             }),
         }
     }
@@ -54,12 +65,32 @@ impl Meter {
     }
 
     /// Counts a request that ended at `now` after `latency`.
-    pub(super) fn record(&self, now: Instant, latency: Duration) {
+    pub(super) fn record(&self, now: Instant, latency: Duration, end: End<'_>) {
         let slot = self.slot(now);
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.forward(slot);
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         slots.filling().saturating_record(us.max(1));
+        slots.counts.add(end);
+    }
+
+    /// The last minute and the slots before `now`, as `GET /v1/status` has them.
+    pub(super) fn recent(&self, now: Instant) -> Value {
+        let pace = self.pace(now);
+        let since = now.saturating_duration_since(self.started);
+        let ago = since.saturating_sub(SLOT * u32::try_from(self.slot(now)).unwrap_or(u32::MAX));
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = slots.past.to_json(SLOT, ago);
+        let ms = |latency: Option<Duration>| {
+            latency.map(|latency| ms(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)))
+        };
+        recent["minute"] = json!({
+            "requests_per_s": pace.requests_per_s,
+            "p50_ms": ms(pace.p50),
+            "p95_ms": ms(pace.p95),
+            "p99_ms": ms(pace.p99),
+        });
+        recent
     }
 
     /// The last minute before `now`, or as much of it as there was.
@@ -86,10 +117,16 @@ impl Meter {
         let count = all.as_ref().map_or(0, Histogram::len);
         #[expect(clippy::cast_precision_loss, reason = "requests of a minute")]
         let requests_per_s = count as f64 / seconds;
-        let p95 = all.filter(|_| count > 0);
+        let all = all.filter(|_| count > 0);
+        let at = |quantile| {
+            let us = all.as_ref().map(|all| all.value_at_quantile(quantile));
+            us.map(Duration::from_micros)
+        };
         Pace {
             requests_per_s,
-            p95: p95.map(|all| Duration::from_micros(all.value_at_quantile(0.95))),
+            p95: at(0.95),
+            p50: at(0.5),
+            p99: at(0.99),
         }
     }
 }
@@ -104,10 +141,16 @@ impl Slots {
         &mut self.ring[place(self.current)]
     }
 
-    /// Empties the slots between the one that was being filled and `slot`.
+    /// Closes the slot that was being filled, and empties those between it and `slot`.
     fn forward(&mut self, slot: u64) {
-        let passed = slot.saturating_sub(self.current).min(SLOTS as u64);
-        for back in 0..passed {
+        let passed = slot.saturating_sub(self.current);
+        if passed == 0 {
+            return;
+        }
+        let counts = std::mem::take(&mut self.counts);
+        let filled = &self.ring[place(self.current)];
+        self.past.close(filled, counts, passed - 1);
+        for back in 0..passed.min(SLOTS as u64) {
             self.ring[place(slot - back)].reset();
         }
         self.current = self.current.max(slot);
@@ -127,13 +170,15 @@ mod tests {
             meter.pace(start),
             Pace {
                 requests_per_s: 0.0,
-                p95: None
+                p95: None,
+                p50: None,
+                p99: None
             }
         );
         for second in 0..60 {
             for n in 0..20 {
                 let latency = Duration::from_millis(if n == 0 { 80 } else { 10 });
-                meter.record(start + Duration::from_secs(second), latency);
+                meter.record(start + Duration::from_secs(second), latency, End::Answered);
             }
         }
         let pace = meter.pace(start + Duration::from_secs(59));
@@ -154,8 +199,27 @@ mod tests {
     fn a_first_request_shows_at_once() {
         let start = SystemClock.monotonic();
         let meter = Meter::new(start);
-        meter.record(start, Duration::from_millis(3));
+        meter.record(start, Duration::from_millis(3), End::Answered);
         let pace = meter.pace(start + Duration::from_secs(2));
         assert!((pace.requests_per_s - 0.5).abs() < 0.01, "{pace:?}");
+    }
+
+    #[test]
+    fn slots_that_ended_are_told_and_the_one_being_filled_is_not() {
+        let start = SystemClock.monotonic();
+        let meter = Meter::new(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        meter.record(at(100), Duration::from_millis(7), End::Answered);
+        assert_eq!(meter.recent(at(4_900))["requests"], json!([]));
+        meter.record(at(6_000), Duration::from_millis(9), End::Owed("timeout"));
+        let recent = meter.recent(at(17_500));
+        assert_eq!(recent["requests"], json!([1, 1, 0]));
+        assert_eq!(recent["errors"], json!({"timeout": [0, 1, 0]}));
+        assert_eq!(recent["ended_ms_ago"], 2_500);
+        let p50 = recent["minute"]["p50_ms"].as_f64().unwrap();
+        assert!((p50 - 7.0).abs() < 0.1, "{recent}");
+        let later = meter.recent(at(7_200_000));
+        assert_eq!(later["requests"].as_array().unwrap().len(), 180);
+        assert_eq!(later["errors"], json!({}));
     }
 }

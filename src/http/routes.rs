@@ -5,12 +5,13 @@
 
 use super::App;
 use super::handlers;
+use super::handlers::console::{self, Wanted};
 use super::problem::Problem;
 use super::reply;
 use super::service::RequestInfo;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tower::Service as _;
@@ -31,6 +32,9 @@ const fn route(template: &'static str, allow: &'static str) -> Route {
     Route { template, allow }
 }
 
+/// A file that the flight recorder took in a bad moment of a run.
+pub(super) const EVIDENCE: &str = "/v1/runs/{name}/evidence/{moment}/{file}";
+
 /// Every route, the busiest first.
 pub(super) const ROUTES: &[Route] = &[
     route("/v1/query", "POST"),
@@ -49,19 +53,32 @@ pub(super) const ROUTES: &[Route] = &[
     route("/debug/pprof/heap", "GET, HEAD"),
     route("/v1/reload", "POST"),
     route("/openapi.json", "GET, HEAD"),
+    route("/v1/runs", "GET, HEAD"),
+    route("/v1/runs/{name}/report.html", "GET, HEAD"),
+    route(EVIDENCE, "GET, HEAD"),
+    route("/", "GET, HEAD"),
+    route("/console/{file}", "GET, HEAD"),
 ];
 
 /// The route of a path; a slash at the end makes no difference.
 pub(super) fn find(path: &str) -> Option<&'static Route> {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    ROUTES
-        .iter()
-        .find(|route| match route.template.split_once('{') {
-            None => route.template == path,
-            Some((prefix, _)) => path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
-        })
+    let path = match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(path) => path,
+    };
+    ROUTES.iter().find(|route| route.has(path))
+}
+
+impl Route {
+    fn has(&self, path: &str) -> bool {
+        let mut segments = path.split('/');
+        let is_next = |wanted: &str| {
+            let segment = segments.next();
+            let is_any = wanted.starts_with('{');
+            segment.is_some_and(|segment| segment == wanted || is_any && !segment.is_empty())
+        };
+        self.template.split('/').all(is_next) && segments.next().is_none()
+    }
 }
 
 /// All routes as one function.
@@ -70,9 +87,12 @@ pub(super) type Routes =
 
 /// Builds the filters over `app`.
 pub(super) fn build(app: &Arc<App>) -> Routes {
-    let v1 = warp::path("v1").and(documents(app).or(collections(app)).unify());
+    let v1 = documents(app).or(collections(app)).unify();
+    let v1 = warp::path("v1").and(v1.or(runs(app)).unify());
     let routes = query(app)
         .or(v1)
+        .unify()
+        .or(console(app))
         .unify()
         .or(admin(app))
         .unify()
@@ -166,6 +186,45 @@ fn collections(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .or(status)
         .unify()
         .boxed()
+}
+
+fn runs(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let list = get()
+        .and(warp::path!("runs"))
+        .and(with(app))
+        .and(warp::query::<Vec<(String, String)>>())
+        .then(handlers::runs::list);
+    let report = get()
+        .and(warp::path!("runs" / String / "report.html"))
+        .and(with(app))
+        .then(handlers::runs::report);
+    let evidence = get()
+        .and(warp::path!("runs" / String / "evidence" / String / String))
+        .and(with(app))
+        .then(
+            |run: String, moment: String, file: String, app: Arc<App>, info: Info| {
+                handlers::runs::evidence([run, moment, file], app, info)
+            },
+        );
+    let any = list.boxed().or(report.boxed()).unify();
+    any.or(evidence.boxed()).unify().boxed()
+}
+
+fn console(app: &Arc<App>) -> BoxedFilter<(Response,)> {
+    let wanted = || warp::header::headers_cloned().map(|headers: HeaderMap| Wanted::of(&headers));
+    let page = get()
+        .and(warp::path::end())
+        .and(with(app))
+        .and(wanted())
+        .map(|app: Arc<App>, info: Info, wanted: Wanted| console::page(&app, &info, &wanted));
+    let file = get()
+        .and(warp::path!("console" / String))
+        .and(with(app))
+        .and(wanted())
+        .map(|name: String, app: Arc<App>, info: Info, wanted: Wanted| {
+            console::file(&name, &app, &info, &wanted)
+        });
+    page.boxed().or(file.boxed()).unify().boxed()
 }
 
 fn admin(app: &Arc<App>) -> BoxedFilter<(Response,)> {

@@ -59,6 +59,8 @@ pub struct Settings {
     pub drain_timeout_s: u64,
     /// How a query that does not say is answered. Default extractive.
     pub default_answer: AnswerKind,
+    /// Whether the console is at `/`. Default true.
+    pub console: bool,
 }
 
 impl Default for Settings {
@@ -80,6 +82,7 @@ impl Default for Settings {
             stuck_after_ms: 30_000,
             drain_timeout_s: 30,
             default_answer: AnswerKind::Extractive,
+            console: true,
         }
     }
 }

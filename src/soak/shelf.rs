@@ -9,14 +9,16 @@ use super::capacity::record as capacity;
 use super::record::{RunRecord, Verdict, VerdictRecord};
 use super::run_folder::{self, RunFolderError};
 use super::run_log::files;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// Before the name of an entry that is being removed.
 const GOING: &str = ".pruned-";
@@ -118,6 +120,49 @@ pub fn entries(runs_dir: &Path) -> Result<Vec<Entry>, RunFolderError> {
     let mut entries: Vec<Entry> = folders.iter().map(|folder| entry(folder)).collect();
     entries.sort_by_cached_key(|entry| (entry.start(), entry.name()));
     Ok(entries)
+}
+
+/// The newest entries of a folder of runs, and how many it has in all.
+#[derive(Debug)]
+pub struct Newest {
+    /// The newest first.
+    pub entries: Vec<Entry>,
+    /// Entries there are, symbolic links left out.
+    pub total: usize,
+}
+
+/// The newest entries of `runs_dir`, at most `most`; the files of others are not read. Which are the
+/// newest is told by their names, which begin with the start, else by when their record was written.
+/// Symbolic links are left out.
+///
+/// # Errors
+/// When the folder is there and cannot be listed.
+pub fn newest(runs_dir: &Path, most: usize) -> Result<Newest, RunFolderError> {
+    let mut folders = run_folder::folders(runs_dir, &[files::RUN, capacity::FILE])?;
+    folders.retain(|folder| std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()));
+    let total = folders.len();
+    folders.sort_by_cached_key(|folder| Reverse(began(folder)));
+    folders.truncate(most);
+    let mut entries: Vec<Entry> = folders.iter().map(|folder| entry(folder)).collect();
+    entries.sort_by_cached_key(|entry| Reverse((entry.start(), entry.name())));
+    Ok(Newest { entries, total })
+}
+
+/// When an entry began, without a look into its files.
+fn began(folder: &Path) -> SystemTime {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let start = name.split_once('-').map(|(start, _)| start);
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let named = start.and_then(|start| PrimitiveDateTime::parse(start, format).ok());
+    named.map_or_else(
+        || {
+            let written = |name: &str| std::fs::metadata(folder.join(name))?.modified();
+            written(files::RUN)
+                .or_else(|_| written(capacity::FILE))
+                .unwrap_or(SystemTime::UNIX_EPOCH)
+        },
+        |named| named.assume_utc().into(),
+    )
 }
 
 /// The entry that this folder is.

@@ -157,3 +157,26 @@ fn a_removal_follows_no_link_and_leaves_nothing() {
 fn a_folder_that_is_not_there_has_no_runs() {
     assert!(entries(Path::new("/nonexistent/runs")).unwrap().is_empty());
 }
+
+#[test]
+fn the_newest_are_listed_and_links_are_not() {
+    let home = tempfile::tempdir().unwrap();
+    let runs = home.path();
+    for day in 10..15 {
+        make(
+            runs,
+            &format!("202611{day}T134501Z-soak-1f0c2d3e"),
+            "soak",
+            Some("PASS"),
+        );
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = make(elsewhere.path(), "other", "soak", None);
+    std::os::unix::fs::symlink(&other, runs.join("20261120T134501Z-soak-77aa01b2")).unwrap();
+    std::fs::create_dir(runs.join("no-run")).unwrap();
+    let listed = newest(runs, 2).unwrap();
+    let names: Vec<String> = listed.entries.iter().map(Entry::name).collect();
+    let days = ["20261114", "20261113"].map(|day| format!("{day}T134501Z-soak-1f0c2d3e"));
+    assert_eq!((names, listed.total), (days.to_vec(), 5));
+    assert_eq!(newest(&runs.join("none"), 2).unwrap().total, 0);
+}

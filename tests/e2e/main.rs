@@ -10,6 +10,7 @@ mod answers;
 mod architecture;
 mod caching;
 mod client;
+mod console;
 mod corpus;
 mod daemon;
 mod disk;

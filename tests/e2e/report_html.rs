@@ -2,13 +2,12 @@
 
 use crate::soak_bench::Bench;
 use crate::soak_target::{Behaviour, TestTarget};
-use crate::support::eventually;
+use crate::support::{browse, eventually};
 use crate::synthetic_run::{Synthetic, add_evidence};
 use alfred::report::{Format, Report};
 use alfred::soak::run_folder;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -41,27 +40,9 @@ fn markup(page: &str) -> &str {
     rest.split_once("<script").unwrap().0
 }
 
-/// `found` of a browser that opened it; pictures go to `$ALFRED_PICTURES`, where that is set.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a person who wants pictures says so in the environment"
-)]
+/// What a browser that opened it found.
 fn look(path: &Path) -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let modules = Command::new(root.join("scripts/browser")).output().unwrap();
-    assert!(modules.status.success(), "{modules:?}");
-    let modules = String::from_utf8(modules.stdout).unwrap();
-    let mut command = Command::new("node");
-    command
-        .arg(root.join("tests/e2e/browser/look.cjs"))
-        .arg(path)
-        .env("NODE_PATH", modules.trim());
-    if let Some(pictures) = std::env::var_os("ALFRED_PICTURES") {
-        command.arg(pictures);
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    browse("look.cjs", &[path.to_str().unwrap()])
 }
 
 #[test]

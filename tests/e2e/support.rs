@@ -117,6 +117,28 @@ pub(crate) fn installed_by(name: &str) -> PathBuf {
     String::from_utf8(found.stdout).unwrap().trim().into()
 }
 
+/// What a script of `tests/e2e/browser` found in Chromium; its last argument is the folder for pictures,
+/// `$ALFRED_PICTURES`, where that is set.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person who wants pictures says so in the environment"
+)]
+pub(crate) fn browse(script: &str, arguments: &[&str]) -> Value {
+    let modules = installed_by("browser");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("node");
+    command
+        .arg(root.join("tests/e2e/browser").join(script))
+        .args(arguments)
+        .env("NODE_PATH", modules);
+    if let Some(pictures) = std::env::var_os("ALFRED_PICTURES") {
+        command.arg(pictures);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Waits for a command, within bounds.
 pub(crate) fn finish(mut child: Child) -> Done {
     let read = |stream: Option<Box<dyn std::io::Read + Send>>| {

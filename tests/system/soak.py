@@ -49,6 +49,12 @@ def passes(machine, context):
     result, folder = verdict(machine)
     equal(result, "PASS", "verdict")
     equal(machine.out(f"stat -c %U {folder}"), "alfred", "owner of the run folder")
+    # The daemon's sandbox lets the console list it and show its report.
+    name = folder.rsplit("/", 1)[1]
+    listed = json.loads(machine.out("curl -sf 'http://127.0.0.1:8080/v1/runs?limit=1'"))["runs"]
+    equal([(run["run"], run["verdict"]) for run in listed], [(name, "PASS")], "the newest run over HTTP")
+    shown = machine.out(f"curl -sf http://127.0.0.1:8080/v1/runs/{name}/report.html | grep -c '<strong>PASS</strong>'")
+    equal(shown, "1", "pages of the report with the verdict")
     machine.run("journalctl --sync")
     entry = journal(machine, mark, f"MESSAGE_ID={message_id('The soak')}")
     equal([line["ALFRED_VERDICT"] for line in entry], ["PASS"], "verdicts in the journal")

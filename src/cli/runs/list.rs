@@ -52,8 +52,9 @@ impl Ended {
     }
 }
 
+/// A run or a search as JSON has it, here and in `GET /v1/runs`.
 #[derive(serde::Serialize)]
-struct Listed {
+pub(in crate::cli) struct Listed {
     run: String,
     /// `run` or `capacity`.
     kind: &'static str,
@@ -68,6 +69,8 @@ struct Listed {
     /// `finished`, `running`, `unfinished` or `damaged`.
     state: &'static str,
     verdict: Option<String>,
+    /// Requests that were due.
+    requests: Option<u64>,
     p95_ms: Option<f64>,
     error_rate: Option<f64>,
 }
@@ -103,7 +106,8 @@ pub(super) fn run(args: &ListArgs, runs_dir: &Path, context: &Context) -> Outcom
     to_stdout(&text)
 }
 
-fn list_one(entry: &Entry) -> Listed {
+/// One entry.
+pub(in crate::cli) fn list_one(entry: &Entry) -> Listed {
     let run = entry.name();
     let state = match entry.state {
         State::Finished(_) => "finished",
@@ -126,6 +130,7 @@ fn list_one(entry: &Entry) -> Listed {
             stopped_early: false,
             state,
             verdict: Some(state.to_owned()),
+            requests: None,
             p95_ms: None,
             error_rate: None,
         },
@@ -150,6 +155,7 @@ fn whole(
         stopped_early: coverage.is_some_and(|coverage| coverage.stopped_early),
         state,
         verdict: verdict.map(|verdict| verdict.verdict.as_str().to_owned()),
+        requests: verdict.map(|verdict| verdict.counts.due),
         p95_ms: verdict.and_then(|verdict| verdict.response_ms.p95),
         error_rate: verdict.and_then(|verdict| verdict.error_rate),
     }
@@ -169,6 +175,7 @@ fn capacity(run: String, state: &'static str, record: &CapacityRecord) -> Listed
         stopped_early: false,
         state,
         verdict: record.verdict.map(|verdict| verdict.as_str().to_owned()),
+        requests: step.map(|step| step.counts.due),
         p95_ms: step.and_then(|step| step.response_ms.p95),
         error_rate: step.and_then(|step| step.error_rate),
     }

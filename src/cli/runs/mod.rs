@@ -1,6 +1,6 @@
 //! `alfred runs`: recorded runs, one of them, and the removal of old ones.
 
-mod list;
+pub(super) mod list;
 pub(super) mod prune;
 mod show;
 

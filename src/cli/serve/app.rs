@@ -3,6 +3,7 @@
 use super::super::keys::Source;
 use super::super::wiring::Parts;
 use super::door::Door;
+use super::runs::Shelf;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{App, ReloadFn, Settings, StatusFn, UseCases};
@@ -56,6 +57,7 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         .with_status(Arc::new(status))
         .with_reload(extras.reload)
         .with_policy(door.policy)
+        .with_runs(Arc::new(Shelf::of(config)))
         .with_tls(door.tls)
 }
 
@@ -77,6 +79,7 @@ fn settings(config: &Config) -> Settings {
         lame_duck_ms: server.lame_duck_ms,
         drain_timeout_s: server.drain_timeout_s,
         default_answer: config.raw.answer.kind,
+        console: server.console,
         ..Settings::default()
     }
 }

@@ -8,6 +8,7 @@ mod dump;
 mod own;
 mod policy;
 mod reload;
+mod runs;
 mod sockets;
 mod starting;
 mod status;

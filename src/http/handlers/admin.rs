@@ -141,14 +141,17 @@ async fn handle_status(app: &Arc<App>, info: &RequestInfo) -> Handled {
             Err(error) => return Err(error.into()),
         };
         let model = shared.cases.embedder.model();
+        let missing = missing(&shared);
         let mut body = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": uptime_s(&shared),
-            "ready": missing(&shared).is_empty(),
+            "ready": missing.is_empty(),
+            "missing": missing_json(&missing),
             "store": store,
             "embedder": {"model": model.name, "dimensions": model.dimensions},
             "counts": counts,
             "http": http(&shared),
+            "recent": shared.observer.recent(shared.clock.monotonic()),
         });
         if let Some(pool) = shared.cases.repo.pool() {
             body["pool"] = json!(pool);
@@ -178,13 +181,22 @@ fn bound_status(app: &App, scope: &Scope) -> Result<Value, Problem> {
         Err(error) => return Err(error.into()),
     };
     let model = app.cases.embedder.model();
+    let missing = missing(app);
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": uptime_s(app),
-        "ready": missing(app).is_empty(),
+        "ready": missing.is_empty(),
+        "missing": missing_json(&missing),
         "embedder": {"model": model.name, "dimensions": model.dimensions},
         "counts": counts,
     }))
+}
+
+fn missing_json(missing: &[(&'static str, String)]) -> Value {
+    let named = missing
+        .iter()
+        .map(|(name, reason)| json!({"name": name, "reason": reason}));
+    Value::Array(named.collect())
 }
 
 /// What the store says of itself, and the counts in it.

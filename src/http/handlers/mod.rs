@@ -2,9 +2,11 @@
 
 pub(super) mod admin;
 pub(super) mod collections;
+pub(super) mod console;
 pub(super) mod debug;
 pub(super) mod documents;
 pub(super) mod query;
+pub(super) mod runs;
 
 use super::App;
 use super::blocking::{Lane, LaneError};

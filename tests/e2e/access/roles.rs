@@ -86,6 +86,25 @@ const TABLE: &[(&str, &str, &str, [&str; 6])] = &[
         ["who?", "who?", "yes", "yes", "yes", "no"],
     ),
     (
+        "GET",
+        "/v1/runs",
+        "",
+        ["who?", "who?", "yes", "yes", "yes", "no"],
+    ),
+    (
+        "GET",
+        "/v1/runs/none/report.html",
+        "",
+        ["who?", "who?", "yes", "yes", "yes", "no"],
+    ),
+    ("GET", "/", "", ["yes", "who?", "yes", "yes", "yes", "yes"]),
+    (
+        "GET",
+        "/console/main.js",
+        "",
+        ["yes", "who?", "yes", "yes", "yes", "yes"],
+    ),
+    (
         "POST",
         "/v1/reload",
         "",
@@ -97,6 +116,12 @@ const TABLE: &[(&str, &str, &str, [&str; 6])] = &[
         "/debug/pprof/heap",
         "",
         ["yes", "who?", "yes", "yes", "yes", "yes"],
+    ),
+    (
+        "FAR",
+        "/v1/runs/none/evidence/none/none",
+        "",
+        ["who?", "who?", "no", "no", "yes", "no"],
     ),
     (
         "FAR",

@@ -6,14 +6,10 @@
 const fs = require("fs");
 const path = require("path");
 const {pathToFileURL} = require("url");
-const {chromium} = require("playwright-core");
-const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const {axe, launch, PATIENCE} = require("./shared.cjs");
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const [, , file, pictures] = process.argv;
 const url = pathToFileURL(path.resolve(file)).href;
-const PATIENCE = 60000;
 
 // Everything that goes wrong or out.
 function listen(page, found) {
@@ -49,11 +45,7 @@ const colours = page => page.evaluate(() => [...document.querySelectorAll(".canv
   return {plot: box.dataset.plot, colours: new Set(pixels).size};
 }));
 
-const violations = page => page.evaluate(async source => {
-  (0, eval)(source);
-  const result = await window.axe.run(document, {resultTypes: ["violations"]});
-  return result.violations.map(v => `${v.id}: ${v.help}: ${v.nodes.map(n => n.target.join(" ")).slice(0, 5).join(", ")}`);
-}, axeSource);
+const violations = async page => (await axe(page)).map(found => found.words);
 
 const spoken = (page, before) => page.waitForFunction(
   before => { const text = document.getElementById("live").textContent; return text != before && text; },
@@ -105,7 +97,7 @@ async function drag(page) {
 
 async function main() {
   const found = {requests: [], errors: []};
-  const browser = await chromium.launch({executablePath: "/usr/bin/chromium", args: FLAGS});
+  const browser = await launch();
   try {
     const {page, took_ms} = await open(browser, {colorScheme: "light"}, found);
     found.took_ms = took_ms;

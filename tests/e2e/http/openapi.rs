@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const MISSING: &str = "00000000-0000-0000-0000-000000000000";
 
-fn document(server: &Server) -> Value {
+pub(super) fn document(server: &Server) -> Value {
     server.connect().get("/openapi.json").json()
 }
 
@@ -23,7 +23,7 @@ fn validator(document: &Value, pointer: &str) -> jsonschema::Validator {
 }
 
 #[track_caller]
-fn assert_valid(document: &Value, pointer: &str, instance: &Value) {
+pub(super) fn assert_valid(document: &Value, pointer: &str, instance: &Value) {
     let errors: Vec<String> = validator(document, pointer)
         .iter_errors(instance)
         .map(|error| format!("{}: {error}", error.instance_path()))
@@ -47,6 +47,8 @@ fn call(
     id: &str,
 ) -> Reply {
     let path = path.replace("{id}", id).replace("{name}", "docs");
+    let path = path.replace("{file}", "main.js");
+    let path = path.replace("{moment}", "1-stall");
     match operation["requestBody"]["content"]["application/json"].get("example") {
         Some(body) => {
             let headers = "content-type: application/json\r\n";
@@ -142,6 +144,8 @@ fn every_route_that_answers_is_documented() {
             documented.insert("HEAD".to_owned());
         }
         let mut concrete = path.replace("{id}", MISSING).replace("{name}", "none");
+        concrete = concrete.replace("{file}", "none");
+        concrete = concrete.replace("{moment}", "none");
         // A profile would take its time; this one is refused.
         if path.starts_with("/debug/") {
             concrete.push_str("?seconds=0");

@@ -33,11 +33,8 @@ pub(super) fn start() -> Server {
 
 /// Starts a server.
 pub(super) fn start_with(settings: Settings, answer: Arc<AnswerFn>) -> Server {
-    start_app(App::new(
-        fakes::use_cases(answer),
-        settings,
-        Arc::new(SystemClock),
-    ))
+    let app = App::new(fakes::use_cases(answer), settings, Arc::new(SystemClock));
+    start_app(app.with_runs(Arc::new(fakes::FakeRuns)))
 }
 
 /// Starts a server for `app`.
