@@ -168,5 +168,6 @@ export function start() {
     event.preventDefault();
     byId("ask-form").requestSubmit();
   });
-  onAccess(isOpen => { if (!isOpen) byId("result").replaceChildren(); });
+  onAccess(isOpen => byId("result").replaceChildren(...isOpen ? [] :
+    [element("p", {class: "quiet"}, "Questions are answered for a key.")]));
 }

@@ -120,7 +120,7 @@ function tiles(status) {
     ["p95, 1 min", minute && ms(minute.p95_ms)],
     ["p99, 1 min", minute && ms(minute.p99_ms)],
     ["Errors, 15 min", recent && (failed ? `${count(failed)} of ${count(asked)}` : "none"), failed ? "bad" : null],
-    ["Running · waiting", http && `${count(http.queries_running)} · ${count(http.queries_waiting)}`],
+    ["Run · wait now", http && `${count(http.queries_running)} · ${count(http.queries_waiting)}`],
     ["Documents", counts && count(counts.documents)],
     ["Chunks", counts && count(counts.chunks)],
     ["Cache hits", status.cache && (lookups ? percent(status.cache.hits / lookups) : "–")],
@@ -202,7 +202,8 @@ function forget() {
     delete byId(id).dataset.names;
   }
   byId("version").textContent = "";
-  byId("overview-note").hidden = true;
+  byId("overview-note").hidden = false;
+  byId("overview-note").textContent = "Figures are shown for a key.";
   plots.update(null);
 }
 

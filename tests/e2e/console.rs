@@ -327,7 +327,7 @@ fn by_keys(keys: &Value) {
     );
     assert_has(&citation["item"], &["citation-"]);
     assert_has(&citation["excerpt"], &["drift"]);
-    assert_has(&citation["score"], &["0."]);
+    assert_has(&citation["score"], &["score ", "."]);
     assert_has(&keys["back"], &["A#.footnote"]);
 }
 

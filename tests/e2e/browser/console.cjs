@@ -238,12 +238,14 @@ async function main() {
     found.plots = await plots(page);
     found.polls = await polls(page);
     found.snapshot = await page.locator("body").ariaSnapshot();
+    await page.context().close();
     // A mistake, which the browser's console names too.
     const mistaken = await open(browser, {}, {requests: found.requests, errors: []});
     await mistaken.evaluate(() => { document.getElementById("top-k").removeAttribute("max"); });
     await mistaken.fill("#top-k", "101");
     await ask(mistaken, "Anything?");
     found.mistake = await mistaken.locator("#result").innerText();
+    await mistaken.context().close();
     found.looks = await looks(browser, found);
     await lost(browser, found);
   } finally {

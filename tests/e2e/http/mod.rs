@@ -4,6 +4,7 @@
 
 mod client;
 mod console;
+mod fake_runs;
 mod fakes;
 mod limits;
 mod metrics;

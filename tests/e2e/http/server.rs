@@ -1,6 +1,7 @@
 //! A server on a port of its own, for one test.
 
 use super::client::Connection;
+use super::fake_runs::FakeRuns;
 use super::fakes;
 use alfred::clock::SystemClock;
 use alfred::http::{self, AnswerFn, App, Settings, Stopped};
@@ -34,7 +35,7 @@ pub(super) fn start() -> Server {
 /// Starts a server.
 pub(super) fn start_with(settings: Settings, answer: Arc<AnswerFn>) -> Server {
     let app = App::new(fakes::use_cases(answer), settings, Arc::new(SystemClock));
-    start_app(app.with_runs(Arc::new(fakes::FakeRuns)))
+    start_app(app.with_runs(Arc::new(FakeRuns)))
 }
 
 /// Starts a server for `app`.
