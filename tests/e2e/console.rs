@@ -356,6 +356,8 @@ fn a_browser_gives_the_key_and_shows_what_the_key_may_see() {
     assert_has(
         &found["before"],
         &[
+            "Figures are shown for a key",
+            "Questions are answered for a key",
             "Documents are shown for a key",
             "Soak runs are shown for a key",
         ],
