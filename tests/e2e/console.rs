@@ -94,6 +94,26 @@ fn recorded_runs_are_listed_newest_first_and_rendered() {
     let problem = report(name);
     assert_eq!(problem.status.as_u16(), 409);
     assert!(!body(&problem).contains(home.path().to_str().unwrap()));
+    let hidden = hidden.file_name().unwrap().to_str().unwrap();
+    for none in [hidden, "link", "..", "%2e%2e%2fruns", "nightly"] {
+        assert_eq!(report(none).status.as_u16(), 404, "{none}");
+    }
+}
+
+#[test]
+fn files_of_evidence_are_served_and_nothing_beside_them() {
+    let home = Home::new();
+    let failed = record(
+        &home,
+        "20261119T090640Z-nightly-77aa01b2",
+        &Synthetic::troubled(),
+    );
+    add_evidence(&failed);
+    let daemon = home.serve(&[]);
+    let page_of_failed = body(&get(
+        &daemon,
+        "/v1/runs/20261119T090640Z-nightly-77aa01b2/report.html",
+    ));
     let evidence = |path: &str| {
         let run = "/v1/runs/20261119T090640Z-nightly-77aa01b2/evidence";
         get(&daemon, &format!("{run}/{path}"))
@@ -108,10 +128,6 @@ fn recorded_runs_are_listed_newest_first_and_rendered() {
     .unwrap();
     for none in ["500-stall/none", "500-stall/link.json", "../run.json"] {
         assert_eq!(evidence(none).status.as_u16(), 404, "{none}");
-    }
-    let hidden = hidden.file_name().unwrap().to_str().unwrap();
-    for none in [hidden, "link", "..", "%2e%2e%2fruns", "nightly"] {
-        assert_eq!(report(none).status.as_u16(), 404, "{none}");
     }
 }
 
@@ -230,6 +246,15 @@ fn a_browser_shows_the_console_and_keys_lead_from_question_to_citation() {
     assert!(speed["bytes"].as_u64().unwrap() < 150_000, "{speed}");
     println!("{speed}");
     by_keys(&found["keys"]);
+    corpus_and_runs(&found);
+    figures(&found);
+    let looks = found["looks"].as_array().unwrap();
+    assert_eq!(looks.len(), 6);
+    looks.iter().for_each(assert_usable);
+}
+
+/// Documents page by page, markup as text, runs and a report.
+fn corpus_and_runs(found: &Value) {
     let documents = &found["documents"];
     assert_eq!(
         (&documents["first"], &documents["narrowed"]),
@@ -260,7 +285,10 @@ fn a_browser_shows_the_console_and_keys_lead_from_question_to_citation() {
         (&json!("null"), &json!("closed"))
     );
     assert!(report["plots"].as_u64().unwrap() >= 10, "{report}");
+}
 
+/// Figures and plots, how often they are asked for, and what is said when something is wrong.
+fn figures(found: &Value) {
     assert_has(&found["tiles"], &["p95", "Documents", "26", "Cache hits"]);
     assert_has(
         &found["facts"],
@@ -302,9 +330,6 @@ fn a_browser_shows_the_console_and_keys_lead_from_question_to_citation() {
         "contentinfo",
     ];
     assert_has(&found["snapshot"], &snapshot);
-    let looks = found["looks"].as_array().unwrap();
-    assert_eq!(looks.len(), 6);
-    looks.iter().for_each(assert_usable);
     assert_has(&found["lost"][0], &["No answer", "trying again in 4 s"]);
     assert_has(&found["lost"][1], &["trying again in 8 s"]);
     assert_has(&found["unanswered"], &["the daemon cannot be reached"]);
