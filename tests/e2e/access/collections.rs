@@ -200,11 +200,17 @@ fn counts_and_status_are_of_its_own() {
     names.sort();
     assert_eq!(
         names,
-        ["counts", "embedder", "ready", "uptime_s", "version"]
+        [
+            "counts", "embedder", "missing", "ready", "uptime_s", "version"
+        ]
     );
     let expected = json!({"documents": 1, "chunks": 1, "collections": 1});
     assert_eq!(status["counts"], expected);
-    for (method, path) in [("GET", "/metrics"), ("POST", "/v1/reload")] {
+    for (method, path) in [
+        ("GET", "/metrics"),
+        ("GET", "/v1/runs"),
+        ("POST", "/v1/reload"),
+    ] {
         assert_eq!(set.ask(method, path, None).status, 403, "{path}");
     }
     assert_eq!(set.daemon.stop(), 0);
