@@ -118,7 +118,7 @@ fn unknown_routes_are_404_and_other_methods_405() {
     let server = start();
     let mut connection = server.connect();
     for path in [
-        "/",
+        "/console",
         "/v1",
         "/v1/queries",
         "/v1/query/x",
@@ -137,6 +137,7 @@ fn unknown_routes_are_404_and_other_methods_405() {
         ("DELETE", "/v1/documents", "GET, HEAD, POST"),
         ("PUT", "/v1/documents/x", "GET, HEAD, DELETE"),
         ("POST", "/healthz", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
         ("OPTIONS", "/v1/collections/x", "DELETE"),
         ("BREW", "/readyz", "GET, HEAD"),
     ] {
