@@ -13,6 +13,7 @@ use crate::embed::{CachedEmbedder, EmbedError, Embedder};
 use crate::extract::Format;
 use crate::store::{EmbeddingRepo, Hit, SearchRequest, StoreError};
 use crate::telemetry::metrics::RepoMetrics;
+use crate::telemetry::trace::{self, Stage};
 use crate::terms::{TermFinder, query_terms};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,8 +97,12 @@ impl Searcher {
             return Err(SearchError::GeneratedUnavailable);
         }
         let start = self.clock.monotonic();
+        if query.mode != Mode::Text {
+            trace::reached(Stage::Embed, start);
+        }
         let (embedding, usage) = self.embed(query, deadline)?;
         let embedded = self.clock.monotonic();
+        trace::reached(Stage::Search, embedded);
         let request = SearchRequest {
             collection: &query.collection,
             mode: query.mode,
@@ -108,7 +113,10 @@ impl Searcher {
         };
         let hits = self.search(&request)?;
         let searched = self.clock.monotonic();
+        trace::reached(Stage::Answer, searched);
         let told = self.tell(query, &request, hits, deadline)?;
+        let answered = self.clock.monotonic();
+        trace::answered(answered);
         Ok(Answer {
             text: told.text,
             fallback: told.fallback,
@@ -117,7 +125,7 @@ impl Searcher {
                 queue_ms: 0.0,
                 embed_ms: ms(embedded - start),
                 search_ms: ms(searched - embedded),
-                total_ms: ms(self.clock.monotonic() - start),
+                total_ms: ms(answered - start),
             },
             usage: Usage {
                 completion: told.completion,

@@ -106,6 +106,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Reply, 
 
 /// A request to the API: first what goes wrong, then the key, then the work.
 async fn route(state: &State, parts: &Parts, path: &str, body: &Bytes) -> Reply {
+    state.keep_trace(path, &parts.headers);
     let behaviour = state.behaviour_for(path);
     tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
     if behaviour.hang {

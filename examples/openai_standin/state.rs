@@ -4,10 +4,10 @@ use crate::behaviour::Behaviour;
 use crate::reply::{Reply, error, error_about, json};
 use crate::vectors::Vectors;
 use alfred::clock::{Clock as _, SystemClock};
-use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,12 @@ struct Counters {
     distinct: HashSet<blake3::Hash>,
     last_embeddings: Value,
     last_chat: Value,
+    /// Of the last requests, what each said of the trace that it is part of.
+    traces: VecDeque<Value>,
 }
+
+/// How many requests are looked back on.
+const TRACES: usize = 100;
 
 impl State {
     pub(crate) fn new(key: String, vectors: Vectors, behaviour: Behaviour) -> Self {
@@ -131,6 +136,17 @@ impl State {
         shared.counters.last_embeddings = rest;
     }
 
+    /// Keeps what a request says of its trace.
+    pub(crate) fn keep_trace(&self, path: &str, headers: &HeaderMap) {
+        let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let (parent, state) = (said("traceparent"), said("tracestate"));
+        let traces = &mut self.lock().counters.traces;
+        traces.push_back(json!({"path": path, "traceparent": parent, "tracestate": state}));
+        if traces.len() > TRACES {
+            traces.pop_front();
+        }
+    }
+
     pub(crate) fn keep_chat(&self, request: Value) {
         self.lock().counters.last_chat = request;
     }
@@ -152,6 +168,7 @@ impl State {
             "distinct_inputs": counters.distinct.len(),
             "last_embeddings": counters.last_embeddings,
             "last_chat": counters.last_chat,
+            "traces": counters.traces,
         });
         json(StatusCode::OK, &body)
     }

@@ -42,7 +42,7 @@ impl Config {
     #[must_use]
     pub fn changes_since(&self, former: &Self) -> Changes {
         let mut changes = Changes::default();
-        for key in keys::KEYS.iter().filter(|key| !key.planned) {
+        for key in keys::KEYS {
             if self.digests.get(key.path) == former.digests.get(key.path) {
                 continue;
             }

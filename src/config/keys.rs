@@ -2,7 +2,7 @@
 //!
 //! `etc/alfred.toml` documents the same keys for people; a test holds the two together.
 
-use Kind::{Bool, Choice, Integer, List, Text};
+use Kind::{Bool, Choice, Integer, List, Ratio, Text};
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Kind {
     Bool,
     /// A whole number within a range, both ends included.
     Integer(i64, i64),
+    /// A number from 0 to 1.
+    Ratio,
     /// Any text; empty means "not set".
     Text,
     /// A list of texts; in the environment separated by commas.
@@ -28,8 +30,6 @@ pub struct Key {
     pub kind: Kind,
     /// The default as it is written in TOML.
     pub default: &'static str,
-    /// Known by name, and refused until a later version has it.
-    pub planned: bool,
     /// Never shown.
     pub secret: bool,
 }
@@ -39,17 +39,6 @@ const fn key(path: &'static str, kind: Kind, default: &'static str) -> Key {
         path,
         kind,
         default,
-        planned: false,
-        secret: false,
-    }
-}
-
-const fn planned(path: &'static str, kind: Kind, default: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        planned: true,
         secret: false,
     }
 }
@@ -140,8 +129,11 @@ pub const KEYS: &[Key] = &[
         Choice(&["auto", "text", "json", "journal"]),
         r#""auto""#,
     ),
-    planned("log.slow_ms", Integer(0, DAY_MS), "1000"),
-    planned("telemetry.otlp_endpoint", Text, r#""""#),
+    key("log.slow_ms", Integer(0, DAY_MS), "300"),
+    key("log.queries", Bool, "false"),
+    key("telemetry.otlp_endpoint", Text, r#""""#),
+    secret(key("telemetry.otlp_headers", Text, r#""""#)),
+    key("telemetry.otlp_sample_ratio", Ratio, "1.0"),
     key("soak.runs_dir", Text, r#""""#),
     key("soak.retention_runs", Integer(0, 1_000_000), "100"),
     secret(key("notify.webhook_url", Text, r#""""#)),

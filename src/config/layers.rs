@@ -141,6 +141,7 @@ pub(super) fn credentials(
         ("openai_api_key", "embedding.api_key"),
         ("redis_url", "embedding.redis_url"),
         ("webhook_url", "notify.webhook_url"),
+        ("otlp_headers", "telemetry.otlp_headers"),
         ("tls_cert", "server.tls_cert"),
         ("tls_key", "server.tls_key"),
     ];
@@ -181,6 +182,8 @@ pub(super) fn environment(environment: &Environment) -> Result<Layer, ConfigErro
         ("OPENAI_API_KEY", "embedding.api_key"),
         ("OPENAI_BASE_URL", "embedding.base_url"),
         ("REDIS_URL", "embedding.redis_url"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "telemetry.otlp_headers"),
     ];
     for (name, path) in known {
         if let Some(value) = environment.get(name) {
@@ -224,10 +227,7 @@ fn parse(text: &str, origin: &str, defaults: bool) -> Result<Layer, ConfigError>
     flat.sort_by(|a, b| a.0.cmp(&b.0));
     let mut layer = Layer::default();
     for (path, value) in flat {
-        let key = match keys::find(&path) {
-            Some(key) if defaults => key,
-            _ => known_key(&path, origin)?,
-        };
+        let key = known_key(&path, origin)?;
         let unset = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
         if defaults || !unset {
             layer.0.push((
@@ -255,18 +255,11 @@ fn flatten(prefix: &str, value: Value, into: &mut Vec<(String, Value)>) {
 }
 
 fn known_key(path: &str, origin: &str) -> Result<&'static Key, ConfigError> {
-    match keys::find(path) {
-        None => Err(ConfigError::UnknownKey {
-            key: path.to_owned(),
-            origin: origin.to_owned(),
-            closest: keys::closest(path),
-        }),
-        Some(key) if key.planned => Err(ConfigError::Planned {
-            key: key.path,
-            origin: origin.to_owned(),
-        }),
-        Some(key) => Ok(key),
-    }
+    keys::find(path).ok_or_else(|| ConfigError::UnknownKey {
+        key: path.to_owned(),
+        origin: origin.to_owned(),
+        closest: keys::closest(path),
+    })
 }
 
 fn from_text(
@@ -290,6 +283,10 @@ fn from_text(
             .trim()
             .parse()
             .map_or_else(|_| ValueKind::String(text.into()), ValueKind::Boolean),
+        Kind::Ratio => text
+            .trim()
+            .parse()
+            .map_or_else(|_| ValueKind::String(text.into()), ValueKind::Float),
         Kind::Text | Kind::Choice(_) => ValueKind::String(text.to_owned()),
     };
     Ok((key, check(key, Value::new(Some(&origin.to_owned()), kind))?))
@@ -298,11 +295,15 @@ fn from_text(
 /// The value, when it is of the key's type and within its range.
 fn check(key: &'static Key, value: Value) -> Result<Value, ConfigError> {
     let expected = match (key.kind, &value.kind) {
-        (Kind::Bool, ValueKind::Boolean(_)) | (Kind::Text, ValueKind::String(_)) => None,
+        (Kind::Bool, ValueKind::Boolean(_))
+        | (Kind::Text, ValueKind::String(_))
+        | (Kind::Ratio, ValueKind::I64(0 | 1)) => None,
         (Kind::Bool, _) => Some("true or false".to_owned()),
         (Kind::Text, _) => Some("text in quotes".to_owned()),
         (Kind::Integer(low, high), ValueKind::I64(number)) if (low..=high).contains(number) => None,
         (Kind::Integer(low, high), _) => Some(format!("a whole number from {low} to {high}")),
+        (Kind::Ratio, ValueKind::Float(share)) if (0.0..=1.0).contains(share) => None,
+        (Kind::Ratio, _) => Some("a number from 0 to 1".to_owned()),
         (Kind::Choice(words), ValueKind::String(word))
             if words.contains(&word.as_str()) || word.is_empty() =>
         {

@@ -237,11 +237,7 @@ impl Config {
                 source,
             })
         };
-        keys::KEYS
-            .iter()
-            .filter(|key| !key.planned)
-            .filter_map(line)
-            .collect()
+        keys::KEYS.iter().filter_map(line).collect()
     }
 }
 
@@ -252,6 +248,8 @@ fn toml(kind: &ValueKind) -> String {
             let items: Vec<String> = items.iter().map(|item| toml(&item.kind)).collect();
             format!("[{}]", items.join(", "))
         }
+        // With its point, as TOML has it.
+        ValueKind::Float(number) => format!("{number:?}"),
         other => other.to_string(),
     }
 }
@@ -347,14 +345,6 @@ pub enum ConfigError {
         /// The known key nearest in spelling.
         closest: Option<&'static str>,
     },
-    /// The key belongs to a later version.
-    #[error("`{key}` in {origin} is not available in alfred {}", env!("CARGO_PKG_VERSION"))]
-    Planned {
-        /// The key.
-        key: &'static str,
-        /// Where it was written.
-        origin: String,
-    },
     /// The key is needed because of another one.
     #[error("`{key}` is not set, and {because}")]
     Missing {
@@ -390,9 +380,6 @@ impl ConfigError {
             } => format!("did you mean `{closest}`?"),
             Self::UnknownKey { .. } | Self::Syntax { .. } => {
                 "the shipped alfred.toml lists every key; `alfred config show` prints them".into()
-            }
-            Self::Planned { .. } => {
-                "remove it; docs/configuration.md says what is available".into()
             }
             Self::Missing { hint, .. } => (*hint).to_owned(),
             Self::Read { .. } => {

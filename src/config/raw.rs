@@ -19,6 +19,8 @@ pub struct Raw {
     pub ingest: Ingest,
     /// `[log]`
     pub log: Log,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
     /// `[soak]`
     pub soak: Soak,
     /// `[notify]`
@@ -114,6 +116,17 @@ pub struct Ingest {
 pub struct Log {
     pub level: String,
     pub format: String,
+    pub slow_ms: u64,
+    pub queries: bool,
+}
+
+/// `[telemetry]`: where spans of traces go.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "etc/alfred.toml describes each key")]
+pub struct Telemetry {
+    pub otlp_endpoint: String,
+    pub otlp_headers: Secret,
+    pub otlp_sample_ratio: f64,
 }
 
 /// `[soak]`: where runs are recorded, and how many are kept.

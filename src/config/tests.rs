@@ -99,12 +99,29 @@ fn wrong_types_and_ranges_are_refused() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_not_ignored() {
-    let text = message(load("[telemetry]\notlp_endpoint = \"http://x\"\n", &[]));
-    assert!(
-        text.contains("`telemetry.otlp_endpoint`") && text.contains("not available"),
-        "{text}"
-    );
+fn traces_are_known_by_the_names_of_opentelemetry_too() {
+    let none = load("", &[]).unwrap().raw.telemetry;
+    assert_eq!(none.otlp_endpoint, "");
+    assert!((none.otlp_sample_ratio - 1.0).abs() < f64::EPSILON);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hush"),
+        ("ALFRED__TELEMETRY__OTLP_SAMPLE_RATIO", "0.25"),
+    ];
+    let config = load("telemetry.otlp_endpoint = \"http://file:1\"", &variables).unwrap();
+    let telemetry = &config.raw.telemetry;
+    assert_eq!(telemetry.otlp_endpoint, "http://collector:4318");
+    assert_eq!(telemetry.otlp_headers.reveal(), "api-key=hush");
+    assert!((telemetry.otlp_sample_ratio - 0.25).abs() < f64::EPSILON);
+    let shown = format!("{:?} {telemetry:?}", config.show());
+    assert!(!shown.contains("hush"), "{shown}");
+    for good in ["0", "1", "0.5"] {
+        load(&format!("telemetry.otlp_sample_ratio = {good}"), &[]).unwrap();
+    }
+    for bad in ["2", "-0.1", "1.1", "\"all\""] {
+        let text = message(load(&format!("telemetry.otlp_sample_ratio = {bad}"), &[]));
+        assert!(text.contains("a number from 0 to 1"), "{bad}: {text}");
+    }
 }
 
 #[test]
@@ -210,28 +227,23 @@ fn the_shipped_file_lists_every_key_at_its_default() {
     let shipped = include_str!("../../etc/alfred.toml");
     let mut section = "";
     let mut listed = Vec::new();
-    let mut is_planned = false;
     for line in shipped.lines() {
         if let Some(name) = line
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
             section = name;
-        } else if line.starts_with("# (planned)") {
-            is_planned = true;
         } else if let Some((key, default)) = line
             .strip_prefix('#')
             .filter(|rest| !rest.starts_with(' '))
             .and_then(|rest| rest.split_once(" = "))
         {
-            listed.push((format!("{section}.{key}"), default.to_owned(), is_planned));
-        } else if line.is_empty() {
-            is_planned = false;
+            listed.push((format!("{section}.{key}"), default.to_owned()));
         }
     }
     let known: Vec<_> = keys::KEYS
         .iter()
-        .map(|key| (key.path.to_owned(), key.default.to_owned(), key.planned))
+        .map(|key| (key.path.to_owned(), key.default.to_owned()))
         .collect();
     assert_eq!(listed, known);
     assert!(load(shipped, &[]).is_ok());
@@ -243,7 +255,10 @@ fn the_shipped_file_lists_every_key_at_its_default() {
                 .unwrap_or(line)
         })
         .collect();
-    assert!(message(load(&uncommented.join("\n"), &[])).contains("not available"));
+    let config = load(&uncommented.join("\n"), &[]).unwrap();
+    // An empty text says nothing; all others say what holds anyway.
+    let defaults = load("", &[]).unwrap();
+    assert_eq!(config.changes_since(&defaults), Changes::default());
 }
 
 #[test]

@@ -30,11 +30,13 @@ mod problem;
 mod readiness;
 mod recent;
 mod reply;
+mod request_log;
 mod routes;
 pub mod runs;
 mod server;
 mod service;
 mod settings;
+mod traced;
 mod wire;
 
 pub use listen::{BindError, ListenAddress, Listener, SocketFile, bind};
@@ -62,6 +64,7 @@ use crate::ingest::{IngestError, Ingester, NewDocument};
 use crate::search::{SearchError, Searcher};
 use crate::store::EmbeddingRepo;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Exporter;
 use crate::tls::Identity;
 use blocking::{Lane, LaneLimits};
 use overload::Overload;
@@ -161,6 +164,8 @@ pub struct App {
     pub(crate) reload: Option<Arc<ReloadFn>>,
     /// What is shown over TCP, where TLS is spoken.
     pub(crate) tls: Option<Arc<Identity>>,
+    /// Who gets the spans of requests, where they are traced.
+    pub(crate) traces: Option<Arc<Exporter>>,
     /// Connections beyond the limit.
     pub(crate) crowd: Arc<Overload>,
     pub(crate) queries: Lane,
@@ -224,6 +229,7 @@ impl App {
             reload: None,
             policy: Arc::default(),
             tls: None,
+            traces: None,
             cases,
             settings,
             clock,
@@ -297,6 +303,13 @@ impl App {
     #[must_use]
     pub fn with_tls(mut self, tls: Option<Arc<Identity>>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Hands the spans of requests to `traces`; `None`: to nobody.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Option<Arc<Exporter>>) -> Self {
+        self.traces = traces;
         self
     }
 

@@ -1,9 +1,12 @@
-//! One record a request: counters and metrics, and a log event where it failed.
+//! One record a request: counters and metrics, and a log event where it failed or was slow.
 
 use super::Peer;
 use super::pace::{Meter, Pace};
 use super::recent::End;
+use super::request_log::RequestLog;
+use crate::telemetry::events::{Gravity, RequestEvent};
 use crate::telemetry::metrics::{Answered, Metrics};
+use crate::telemetry::trace::Trail;
 use http::{Method, StatusCode};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Most log events a second for failures that callers cause, or that come in floods (all but
-/// 500): a flood of bad requests must not become a flood of disk writes.
-const EVENTS_PER_S: u64 = 20;
-
 /// The route whose pace is told.
 const QUERY_ROUTE: &str = "/v1/query";
+/// The kind of a request that is logged for its time alone.
+const SLOW: &str = "slow";
+/// The kind of one whose client left before the reply.
+pub(super) const ABANDONED: &str = "abandoned";
 
 /// One answered request.
 #[derive(Debug)]
@@ -38,16 +41,52 @@ pub struct Observation<'a> {
     pub peer: Peer,
     /// Who asked, as far as proxies between are believed; `None` over a unix socket.
     pub client: Option<IpAddr>,
-    /// The name of the key that was shown; empty for none.
-    pub key: &'a str,
-    /// The trace it belongs to, as `traceparent` said; else empty.
-    pub trace_id: &'a str,
+    /// The name of the key that was shown.
+    pub key: Option<&'a str>,
+    /// Where its time went, and the trace that it belongs to.
+    pub trail: &'a Trail,
     /// The problem's kind; of a good reply, that of what it was to hold and does not. `None` when
     /// nothing is amiss.
     pub kind: Option<&'static str>,
     /// What went wrong: for the server's own failures with paths and addresses, else the problem's
     /// detail. Never the text of a query.
     pub cause: &'a str,
+    /// The longest that it may take without being logged for that; `None`: however long.
+    pub slow_after: Option<Duration>,
+}
+
+impl Observation<'_> {
+    /// Whether it got less than was owed, or asked for what it cannot get.
+    fn has_failed(&self) -> bool {
+        self.status.as_u16() >= 400 || self.kind.is_some()
+    }
+
+    fn gravity(&self) -> Gravity {
+        // The limit behind 429 is ours, and may be too low.
+        let is_limit = self.status == StatusCode::TOO_MANY_REQUESTS;
+        // A probe got its answer; what is away says so by itself.
+        let is_answer = self.kind == Some("not_ready");
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            Gravity::Error
+        } else if self.kind == Some(ABANDONED) {
+            Gravity::Warning
+        } else if is_answer || (self.status.is_client_error() && !is_limit) {
+            Gravity::Info
+        } else {
+            Gravity::Warning
+        }
+    }
+
+    /// Whether it took too long; a client that sends its body slowly is not counted in.
+    fn is_slow(&self) -> bool {
+        self.slow_after.is_some_and(|limit| {
+            // Looked at closely only where it matters.
+            self.duration >= limit && {
+                let read = self.trail.stages(self.ended).until_first();
+                self.duration.saturating_sub(read.unwrap_or_default()) >= limit
+            }
+        })
+    }
 }
 
 /// Counts of requests since the start.
@@ -56,15 +95,9 @@ pub struct Observer {
     started: Instant,
     by_status: Vec<AtomicU64>,
     abandoned: AtomicU64,
-    events: EventBudget,
+    log: Arc<RequestLog>,
     queries: Meter,
     metrics: Arc<Metrics>,
-}
-
-#[derive(Debug, Default)]
-struct EventBudget {
-    second: AtomicU64,
-    used: AtomicU64,
 }
 
 impl Observer {
@@ -75,7 +108,7 @@ impl Observer {
             started: now,
             by_status: (0..1_000).map(|_| AtomicU64::new(0)).collect(),
             abandoned: AtomicU64::new(0),
-            events: EventBudget::default(),
+            log: Arc::default(),
             queries: Meter::new(now),
             metrics,
         }
@@ -162,9 +195,22 @@ impl Observer {
             is_query: is_query && seen.method == Method::POST,
             owed,
         });
-        if seen.status.as_u16() >= 400 {
+        if seen.has_failed() || seen.is_slow() {
             self.log(seen);
         }
+    }
+
+    /// A client left before the reply, and nobody knows what became of its request. It is logged where
+    /// it took so long that the client may have left for that.
+    pub(crate) fn left(&self, seen: &Observation<'_>) {
+        if seen.is_slow() {
+            self.log(seen);
+        }
+    }
+
+    /// Logs what was counted of requests and not said yet; for the end of the server.
+    pub(crate) fn end(&self) {
+        self.log.end();
     }
 
     /// Counts a reply made before there was a request.
@@ -185,52 +231,27 @@ impl Observer {
     }
 
     fn log(&self, seen: &Observation<'_>) {
-        if seen.status != StatusCode::INTERNAL_SERVER_ERROR && !self.may_log() {
-            return;
-        }
-        let client = seen
-            .client
-            .map_or_else(String::new, |client| client.to_string());
-        macro_rules! event {
-            ($level:ident) => {
-                tracing::$level!(
-                    request_id = seen.request_id,
-                    trace_id = seen.trace_id,
-                    peer = %seen.peer,
-                    client,
-                    key = seen.key,
-                    route = seen.route,
-                    method = seen.method.as_str(),
-                    status = seen.status.as_u16(),
-                    kind = seen.kind.unwrap_or_default(),
-                    duration_ms = seen.duration.as_secs_f64() * 1e3,
-                    "request failed: {}",
-                    seen.cause
-                )
-            };
-        }
-        match seen.status.as_u16() {
-            500 => event!(error),
-            501.. => event!(warn),
-            _ => event!(info),
-        }
-    }
-
-    /// Whether this second's events are not used up yet; says how many were left out before.
-    fn may_log(&self) -> bool {
-        let second = self.started.elapsed().as_secs();
-        let before = self.events.second.swap(second, Ordering::Relaxed);
-        if before != second {
-            let used = self.events.used.swap(0, Ordering::Relaxed);
-            let left_out = used.saturating_sub(EVENTS_PER_S);
-            if left_out > 0 {
-                tracing::warn!(
-                    left_out,
-                    "{left_out} more requests failed and were not logged"
-                );
-            }
-        }
-        self.events.used.fetch_add(1, Ordering::Relaxed) < EVENTS_PER_S
+        let has_failed = seen.has_failed();
+        let kind = seen
+            .kind
+            .unwrap_or(if has_failed { "unknown" } else { SLOW });
+        let event = RequestEvent {
+            request_id: seen.request_id,
+            trace_id: seen.trail.trace_id(),
+            peer: &seen.peer,
+            client: seen.client,
+            key: seen.key,
+            route: seen.route,
+            method: seen.method.as_str(),
+            status: seen.status.as_u16(),
+            kind,
+            duration: seen.duration,
+            stages: seen.trail.stages(seen.ended),
+            question: seen.trail.question(),
+            cause: has_failed.then_some(seen.cause),
+            gravity: seen.gravity(),
+        };
+        self.log.take(kind, seen.ended, &event);
     }
 }
 
@@ -267,3 +288,7 @@ impl Drop for Connected<'_> {
         self.0.metrics.requests.connections.dec();
     }
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

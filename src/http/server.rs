@@ -81,6 +81,7 @@ pub async fn serve(
     };
     server.enter(Phase::Cut);
     let _ = tokio::time::timeout(CUT_GRACE, server.all_closed()).await;
+    app.observer.end();
     Ok(Stopped { cut_requests })
 }
 

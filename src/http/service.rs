@@ -1,17 +1,20 @@
-//! The envelope of every request: its id, its limits, its record, and a reply even when a handler
-//! panics.
+//! The envelope of every request: its id, its trace, its limits, its record, and a reply even when a
+//! handler panics.
 
+use super::App;
 use super::admission::{self, Arrival, Guest};
 use super::live::{Generation, Live};
-use super::observe::Observation;
+use super::observe::{ABANDONED, Observation};
 use super::problem::Problem;
 use super::reply::{self, Failed};
 use super::routes::{self, Route};
+use super::traced::Head;
 use super::wire::gate::Signals;
 use super::wire::socket::Peer;
+use crate::telemetry::trace::{Incoming as IncomingTrace, Trail};
 use futures_util::FutureExt;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -35,6 +38,8 @@ pub(super) struct RequestInfo {
     pub(super) guest: Guest,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) content_encoding: Option<HeaderValue>,
+    /// What happens to it, and when.
+    pub(super) trail: Arc<Trail>,
     body_read: AtomicBool,
 }
 
@@ -68,9 +73,12 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     let started = app.clock.monotonic();
     let in_flight = app.observer.enter();
     let has_body = !request.body().is_end_stream();
-    let trace_id = trace_id(request.headers());
     let headers = request.headers();
     let route = routes::find(request.uri().path());
+    let incoming = IncomingTrace::of(headers);
+    let is_traced = incoming.is_some() || !is_probe(route);
+    let exporter = app.traces.as_ref().filter(|_| is_traced);
+    let trail = Trail::begin(started, incoming, exporter, || app.clock.wall());
     let since = started.saturating_duration_since(app.observer.started());
     let arrival = Arrival {
         peer: caller.peer,
@@ -90,8 +98,15 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
         guest,
         content_type: headers.get(header::CONTENT_TYPE).cloned(),
         content_encoding: headers.get(header::CONTENT_ENCODING).cloned(),
+        trail: Arc::new(trail),
         body_read: AtomicBool::new(!has_body),
     });
+    let open = Open {
+        head: Head::of(&request, &info, app),
+        info: &info,
+        is_recorded: false,
+        app,
+    };
     // It has been looked at, and is for nobody else.
     request.headers_mut().remove(header::AUTHORIZATION);
     request.extensions_mut().insert(Arc::clone(&info));
@@ -99,22 +114,7 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
         Some(problem) => reply::problem(problem, &info),
         None => answer(&now, request, &info).await,
     };
-    let failed = response.extensions_mut().remove::<Failed>();
-    let ended = app.clock.monotonic();
-    app.observer.record(&Observation {
-        route: info.route.map_or("unknown", |route| route.template),
-        method: &info.method,
-        status: response.status(),
-        ended,
-        duration: ended.saturating_duration_since(started),
-        request_id: info.request_id(),
-        peer: caller.peer,
-        client: info.guest.client,
-        key: info.guest.key().map_or("", |key| &key.name),
-        trace_id: trace_id.as_deref().unwrap_or_default(),
-        kind: failed.as_ref().map(|failed| failed.kind),
-        cause: failed.as_ref().map_or("", |failed| &failed.cause),
-    });
+    open.answered(&mut response);
     let unread = !info.body_read.load(Ordering::Relaxed);
     if unread {
         caller.signals.unread.store(true, Ordering::Relaxed);
@@ -127,6 +127,88 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     in_flight.answered();
     caller.signals.answered();
     response
+}
+
+/// A request until it is recorded, once: with its reply, or as one whose client left before.
+struct Open<'a> {
+    app: &'a App,
+    info: &'a RequestInfo,
+    /// What its span says, where it is traced.
+    head: Option<Head>,
+    is_recorded: bool,
+}
+
+impl Open<'_> {
+    fn answered(mut self, response: &mut Response) {
+        self.is_recorded = true;
+        let head = self.head.take();
+        let failed = response.extensions_mut().remove::<Failed>();
+        let seen = self.observed(response.status(), failed.as_ref());
+        self.app.observer.record(&seen);
+        if let Some(head) = head {
+            head.export(&seen);
+        }
+    }
+
+    fn observed<'a>(&'a self, status: StatusCode, failed: Option<&'a Failed>) -> Observation<'a> {
+        let (app, info) = (self.app, self.info);
+        let trail = &*info.trail;
+        let ended = app.clock.monotonic();
+        let cause = failed.map_or("", |failed| &failed.cause);
+        // A remark is on what a good reply lacks.
+        let remark = trail.remark().filter(|_| status.is_success());
+        Observation {
+            route: info.route.map_or("unknown", |route| route.template),
+            method: &info.method,
+            status,
+            ended,
+            duration: ended.saturating_duration_since(trail.began()),
+            request_id: info.request_id(),
+            peer: info.peer,
+            client: info.guest.client,
+            key: info.guest.key().map(|key| &*key.name),
+            trail,
+            kind: failed.map(|failed| failed.kind),
+            cause: remark.unwrap_or(cause),
+            slow_after: app.settings.slow_after().filter(|_| is_soon(info)),
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            return;
+        }
+        let head = self.head.take();
+        let left = Failed {
+            kind: ABANDONED,
+            cause: "the client left before the reply".into(),
+        };
+        let seen = self.observed(client_left(), Some(&left));
+        self.app.observer.left(&seen);
+        if let Some(head) = head {
+            head.export(&seen);
+        }
+    }
+}
+
+/// What nginx calls "client closed request"; nobody gets it.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Whether it is asked every few seconds by machines, whose traces nobody looks at.
+fn is_probe(route: Option<&'static Route>) -> bool {
+    let template = route.map_or("", |route| route.template);
+    ["/healthz", "/health", "/livez", "/readyz", "/metrics"].contains(&template)
+}
+
+/// Whether it is to be answered soon. Storing, deleting, reloading and profiles take their time.
+fn is_soon(info: &RequestInfo) -> bool {
+    let template = info.route.map_or("", |route| route.template);
+    let reads = [Method::GET, Method::HEAD].contains(&info.method);
+    template == "/v1/query" || (reads && !template.starts_with("/debug/"))
 }
 
 async fn answer(now: &Generation, request: Request<Incoming>, info: &Arc<RequestInfo>) -> Response {
@@ -164,23 +246,6 @@ pub(super) fn request_id(offered: Option<&[u8]>) -> HeaderValue {
     })
 }
 
-/// The trace id of a well-formed `traceparent` (W3C Trace Context, version 00).
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
-    let flags = parts.next()?;
-    let is_hex = |text: &str, length| {
-        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let sound = is_hex(version, 2)
-        && version != "ff"
-        && is_hex(trace, 32)
-        && trace.bytes().any(|b| b != b'0')
-        && is_hex(parent, 16)
-        && is_hex(flags, 2);
-    sound.then(|| trace.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,26 +265,6 @@ mod tests {
                 Uuid::parse_str(id.to_str().unwrap()).is_ok(),
                 "{bad:?}: {id:?}"
             );
-        }
-    }
-
-    #[test]
-    fn the_trace_id_is_taken_from_a_sound_traceparent_only() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("traceparent", text.parse().unwrap());
-            trace_id(&headers)
-        };
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let sound = format!("00-{trace}-00f067aa0ba902b7-01");
-        assert_eq!(read(&sound).as_deref(), Some(trace));
-        for bad in [
-            "",
-            "00-x-y-01",
-            &sound.to_uppercase(),
-            &sound.replace(trace, &"0".repeat(32)),
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
         }
     }
 }

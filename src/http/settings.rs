@@ -61,6 +61,11 @@ pub struct Settings {
     pub default_answer: AnswerKind,
     /// Whether the console is at `/`. Default true.
     pub console: bool,
+    /// A query or read that takes longer is logged, in ms; 0: none is. Default 300, the p95 that the
+    /// gate asks for.
+    pub slow_ms: u64,
+    /// Whether the text of a query is logged with it, where it is logged. Default no: it is somebody's.
+    pub log_queries: bool,
 }
 
 impl Default for Settings {
@@ -83,6 +88,8 @@ impl Default for Settings {
             drain_timeout_s: 30,
             default_answer: AnswerKind::Extractive,
             console: true,
+            slow_ms: 300,
+            log_queries: false,
         }
     }
 }
@@ -106,5 +113,9 @@ impl Settings {
 
     pub(super) fn drain_timeout(&self) -> Duration {
         Duration::from_secs(self.drain_timeout_s)
+    }
+
+    pub(super) fn slow_after(&self) -> Option<Duration> {
+        (self.slow_ms > 0).then(|| Duration::from_millis(self.slow_ms))
     }
 }

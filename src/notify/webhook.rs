@@ -9,11 +9,10 @@ use crate::provider::backoff::{Backoff, retry_after};
 use crate::secret::Secret;
 use crate::tls;
 use serde_json::Value;
-use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::Uri;
 use ureq::http::header::CONTENT_TYPE;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 
 /// Longest wait for a name and for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -180,15 +179,7 @@ impl Webhook {
 }
 
 fn agent() -> ureq::Agent {
-    let found = tls::system_roots().iter();
-    let certificates: Vec<_> = found
-        .map(|der| Certificate::from_der(der.as_ref()).to_owned())
-        .collect();
-    let roots = if certificates.is_empty() {
-        RootCerts::WebPki
-    } else {
-        RootCerts::Specific(Arc::new(certificates))
-    };
+    let roots = tls::ureq_roots();
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)

@@ -1,5 +1,6 @@
 //! Why a provider gave no answer.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Why a provider gave no answer; no key is in any of it.
@@ -35,6 +36,29 @@ pub enum ProviderError {
         /// What was waited for.
         problem: String,
     },
+}
+
+impl ProviderError {
+    /// The status that it ended with, where that is the reason.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => *status,
+            Self::Unavailable { .. } | Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// What it was, in a word or as a status: of few kinds.
+    pub(super) fn word(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unavailable { .. } => Cow::Borrowed("unavailable"),
+            Self::TimedOut { .. } => Cow::Borrowed("timeout"),
+            Self::Refused { status: None, .. } => Cow::Borrowed("bad_answer"),
+            Self::Refused {
+                status: Some(status),
+                ..
+            } => Cow::Owned(status.to_string()),
+        }
+    }
 }
 
 /// What to try next after a refusal with `status`.

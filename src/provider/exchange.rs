@@ -4,7 +4,9 @@ use super::error::hint;
 use super::{BaseUrl, Call, ProviderError};
 use crate::domain::query::shorten;
 use crate::secret::Secret;
+use crate::telemetry::trace;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::HeaderMap;
@@ -57,6 +59,16 @@ impl Trouble {
         match self {
             Self::TooLate | Self::Timeout(_) => "timeout",
             _ => "unreachable",
+        }
+    }
+
+    /// What it was, in a word or as a status: of few kinds.
+    pub(super) fn word(&self) -> Cow<'static, str> {
+        match self {
+            Self::TooLate | Self::Timeout(_) => Cow::Borrowed("timeout"),
+            Self::Unreachable(_) => Cow::Borrowed("unreachable"),
+            Self::TooLarge(_) => Cow::Borrowed("too_large"),
+            Self::Status { reply, .. } => Cow::Owned(reply.status.to_string()),
         }
     }
 
@@ -136,8 +148,13 @@ impl Exchange {
         self.base_url.host()
     }
 
-    /// One try of at most `timeout`.
-    pub(super) fn post(&self, call: &Call<'_>, timeout: Duration) -> Result<Reply, Trouble> {
+    /// One try of at most `timeout`, which tells the provider of the trace that it is part of.
+    pub(super) fn post(
+        &self,
+        call: &Call<'_>,
+        timeout: Duration,
+        trace: Option<&trace::Headers>,
+    ) -> Result<Reply, Trouble> {
         let connect = timeout.min(CONNECT_TIMEOUT);
         let mut request = self
             .agent
@@ -154,6 +171,12 @@ impl Exchange {
             .header(CONTENT_TYPE, "application/json");
         if !self.api_key.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.api_key.reveal()));
+        }
+        if let Some(trace) = trace {
+            request = request.header("traceparent", &trace.traceparent);
+            if let Some(state) = &trace.tracestate {
+                request = request.header("tracestate", &**state);
+            }
         }
         let trouble = |error: ureq::Error| match error {
             ureq::Error::Timeout(_) => Trouble::Timeout(timeout),

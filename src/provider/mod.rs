@@ -22,6 +22,7 @@ pub use stats::{Snapshot, Stats, TokenKind};
 use crate::clock::{Clock, Deadline};
 use crate::secret::Secret;
 use crate::telemetry::events::{Dependency, Outage};
+use crate::telemetry::trace;
 use backoff::Backoff;
 use breaker::{Admission, Breaker};
 use exchange::{Exchange, Reply, Trouble};
@@ -117,6 +118,27 @@ impl Provider {
     /// deadline; [`ProviderError::TimedOut`] when the deadline passed; [`ProviderError::Refused`]
     /// when it will not answer this request, however often it is sent.
     pub fn post(&self, call: Call<'_>) -> Result<Vec<u8>, ProviderError> {
+        let mut span = trace::Call::begin(self.clock.monotonic());
+        let answered = self.until_answered(call, &mut span);
+        let error = answered.as_ref().err().map(ProviderError::word);
+        let called = trace::Called {
+            route: call.path,
+            server: self.host(),
+            status: match &answered {
+                Ok(reply) => Some(reply.status),
+                Err(error) => error.status(),
+            },
+            error: error.as_deref(),
+        };
+        span.end(self.clock.monotonic(), called);
+        answered.map(|reply| reply.body)
+    }
+
+    fn until_answered(
+        &self,
+        call: Call<'_>,
+        span: &mut trace::Call,
+    ) -> Result<Reply, ProviderError> {
         let mut tries = 0;
         loop {
             // Apart from the match, which would hold the lock to its end.
@@ -125,15 +147,22 @@ impl Provider {
             let wait = match admission {
                 Admission::Go => {
                     tries += 1;
-                    let result = self.attempt(call);
+                    let result = self.attempt(call, span.headers());
                     self.say(|| match &result {
                         Ok(_) => "others failed".to_owned(),
                         Err(trouble) => self.exchange.error(trouble, 1).to_string(),
                     });
-                    match result {
-                        Ok(body) => return Ok(body),
-                        Err(trouble) => self.next(&trouble, tries, call.deadline),
-                    }
+                    let trouble = match result {
+                        Ok(reply) => return Ok(reply),
+                        Err(trouble) => trouble,
+                    };
+                    let next = self.next(&trouble, tries, call.deadline);
+                    let again = match &next {
+                        Next::Again(wait) => Some(*wait),
+                        Next::Give(_) => None,
+                    };
+                    span.failed(self.clock.monotonic(), &trouble.word(), again);
+                    next
                 }
                 Admission::Wait(wait) => self.wait_or_give(wait, &mut tries, call.deadline),
             };
@@ -145,7 +174,7 @@ impl Provider {
     }
 
     /// One try, with what it says of the provider's health.
-    fn attempt(&self, call: Call<'_>) -> Result<Vec<u8>, Trouble> {
+    fn attempt(&self, call: Call<'_>, headers: Option<&trace::Headers>) -> Result<Reply, Trouble> {
         let timeout = call.deadline.cap(&*self.clock, self.timeout);
         if timeout.is_zero() {
             self.breaker().forget();
@@ -153,7 +182,7 @@ impl Provider {
         }
         let asked = self.clock.monotonic();
         self.breaker().calls.began(asked);
-        let reply = self.exchange.post(&call, timeout);
+        let reply = self.exchange.post(&call, timeout, headers);
         let now = self.clock.monotonic();
         self.breaker().calls.ended(asked);
         let reply = match reply {
@@ -179,7 +208,7 @@ impl Provider {
                 let mut breaker = self.breaker();
                 breaker.calls.heard(asked, now);
                 breaker.succeeded();
-                Ok(reply.body)
+                Ok(reply)
             }
             429 | 500..=599 => {
                 let wait = backoff::retry_after(&reply.headers, self.clock.wall());

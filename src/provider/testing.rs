@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) tracestate: Option<String>,
     pub(crate) body: Value,
 }
 
@@ -108,6 +110,7 @@ fn read(stream: &TcpStream) -> Option<Seen> {
     reader.read_line(&mut line).ok()?;
     let path = line.split(' ').nth(1)?.to_owned();
     let (mut length, mut authorization) = (0, None);
+    let (mut traceparent, mut tracestate) = (None, None);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -117,6 +120,8 @@ fn read(stream: &TcpStream) -> Option<Seen> {
         match name.to_lowercase().as_str() {
             "content-length" => length = value.parse().ok()?,
             "authorization" => authorization = Some(value.to_owned()),
+            "traceparent" => traceparent = Some(value.to_owned()),
+            "tracestate" => tracestate = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -125,6 +130,8 @@ fn read(stream: &TcpStream) -> Option<Seen> {
     Some(Seen {
         path,
         authorization,
+        traceparent,
+        tracestate,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     })
 }

@@ -48,8 +48,30 @@ fn what_may_pass_is_tried_again() {
         [("200", 1), ("429", 1), ("500", 1), ("unreachable", 1)]
     );
     let seen = server.seen();
+    assert_eq!(seen[0].traceparent, None, "nobody asked");
     assert_eq!(seen[0].path, "/v1/embeddings");
     assert_eq!(seen[0].authorization.as_deref(), Some("Bearer sk-secret"));
+}
+
+#[test]
+fn a_provider_is_told_of_the_trace_that_it_is_asked_in() {
+    let server = TestProvider::start(|_, _| ok());
+    let clock = manual();
+    let provider = server.client(0, clock.clone());
+    let mut headers = http::HeaderMap::new();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    headers.insert("traceparent", parent.parse().unwrap());
+    headers.insert("tracestate", "a=1".parse().unwrap());
+    let incoming = trace::Incoming::of(&headers);
+    let trail = trace::Trail::begin(clock.monotonic(), incoming, None, || clock.wall());
+    trace::within(&Arc::new(trail), || {
+        post(&provider, within(&*clock, 1_000)).unwrap();
+    });
+    post(&provider, within(&*clock, 1_000)).unwrap();
+    let seen = server.seen();
+    assert_eq!(seen[0].traceparent.as_deref(), Some(parent));
+    assert_eq!(seen[0].tracestate.as_deref(), Some("a=1"));
+    assert_eq!((&seen[1].traceparent, &seen[1].tracestate), (&None, &None));
 }
 
 #[test]

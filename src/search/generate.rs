@@ -5,19 +5,17 @@ use crate::clock::{Clock, Deadline};
 use crate::domain::{Citation, CompletionUsage};
 use crate::provider::ProviderError;
 use crate::provider::chat::{Chat, Message};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use crate::telemetry::trace;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What is left of a request's time for the extractive answer, should the chat model not answer.
 const MARGIN: Duration = Duration::from_millis(250);
-/// Pause between two log lines on failures: an outage is no reason to fill the journal.
-const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Writes answers with a chat model.
 pub struct Generator {
     chat: Arc<dyn Chat>,
     timeout: Duration,
-    logged: Mutex<Option<Instant>>,
 }
 
 /// What the chat model wrote.
@@ -31,17 +29,13 @@ impl Generator {
     /// A generator that waits for `chat` no longer than `timeout`.
     #[must_use]
     pub fn new(chat: Arc<dyn Chat>, timeout: Duration) -> Self {
-        Self {
-            chat,
-            timeout,
-            logged: Mutex::default(),
-        }
+        Self { chat, timeout }
     }
 
     /// The answer to `question` from `citations`.
     ///
     /// # Errors
-    /// Why there is none, as a sentence for the reply; the cause is logged.
+    /// Why there is none, as a sentence for the reply; the log gets the cause, with the request.
     pub(super) fn generate(
         &self,
         question: &str,
@@ -70,7 +64,7 @@ impl Generator {
         let completion = self
             .chat
             .complete(&messages, Deadline::after(clock, time))
-            .map_err(|error| self.say(&error, time, clock))?;
+            .map_err(|error| say(&error, time))?;
         let text = match generated::check(&completion.text, prompt.passages) {
             Checked::Answer(text) => text,
             Checked::NoAnswer => String::new(),
@@ -87,31 +81,22 @@ impl Generator {
             },
         })
     }
+}
 
-    /// The failure in words for the reply; the log gets all of it.
-    fn say(&self, error: &ProviderError, time: Duration, clock: &dyn Clock) -> String {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = clock.monotonic();
-        if logged.is_none_or(|last| now.saturating_duration_since(last) >= LOG_PAUSE) {
-            *logged = Some(now);
-            let cause = error.to_string();
-            tracing::warn!(
-                cause,
-                "extractive answers stand in for generated ones: {cause}"
-            );
-        }
-        match error {
-            ProviderError::TimedOut { .. } => format!(
-                "the chat model did not answer within {} ms",
-                time.as_millis()
-            ),
-            ProviderError::Unavailable { .. } => "the chat model is not available".to_owned(),
-            ProviderError::Refused {
-                status: Some(429), ..
-            } => "the provider answered 429: the quota of its account is used up".to_owned(),
-            ProviderError::Refused { .. } => {
-                "the chat model refused the request, or its answer cannot be read".to_owned()
-            }
+/// The failure in words for the reply; the line on the request gets all of it.
+fn say(error: &ProviderError, time: Duration) -> String {
+    trace::remark(&error.to_string());
+    match error {
+        ProviderError::TimedOut { .. } => format!(
+            "the chat model did not answer within {} ms",
+            time.as_millis()
+        ),
+        ProviderError::Unavailable { .. } => "the chat model is not available".to_owned(),
+        ProviderError::Refused {
+            status: Some(429), ..
+        } => "the provider answered 429: the quota of its account is used up".to_owned(),
+        ProviderError::Refused { .. } => {
+            "the chat model refused the request, or its answer cannot be read".to_owned()
         }
     }
 }

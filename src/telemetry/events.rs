@@ -4,8 +4,10 @@
 //!
 //! The ids are random, were made once with `journalctl --new-id128`, and never change or come back.
 
+mod requests;
 mod soak;
 
+pub use requests::{Gravity, RequestEvent, request, requests_summed};
 pub use soak::{SoakVerdict, SoakWindow, soak_verdict, soak_window};
 
 use super::notice::Notice;
@@ -26,6 +28,12 @@ pub const DEPENDENCY_BACK: &str = "5cab7ef2cb6642b8955db46ee7bc8bbd";
 pub const OVERLOAD_BEGAN: &str = "e24f5eee91b54eadbc7681ff82f13f78";
 /// No more are.
 pub const OVERLOAD_ENDED: &str = "4fb3259c03c04f9bae328252b77747f3";
+/// A request failed.
+pub const REQUEST_FAILED: &str = "591ea91086754eb4998d5976a6b21394";
+/// A request took longer than `log.slow_ms`.
+pub const REQUEST_SLOW: &str = "41e40c3e2eda4c3cb3f89afe7e43db25";
+/// Further requests of one kind, which were not logged one by one.
+pub const REQUESTS_SUMMED: &str = "193039b7feda48fcad542d1c5016391c";
 /// The daemon's own request did not come back in time, so systemd was not told that all is well.
 pub const WATCHDOG_MISS: &str = "e3c37fbcde8941c0aef4ce7b2ba6ff4b";
 /// Told to stop; what runs is finished.
@@ -39,6 +47,27 @@ pub const SOAK_VERDICT: &str = "e964632f0d4c4f9eb1d798c1e26fa7ca";
 /// The state of the daemon, as was asked for with SIGUSR1.
 pub const STATE_DUMP: &str = "51c92f1e463d426489da41c3bf9cbae4";
 
+/// What a line on one request carries.
+const OF_REQUEST: &[&str] = &[
+    "request_id",
+    "trace_id",
+    "peer",
+    "client",
+    "key",
+    "route",
+    "method",
+    "status",
+    "kind",
+    "duration_ms",
+    "read_ms",
+    "queue_ms",
+    "embed_ms",
+    "search_ms",
+    "answer_ms",
+    "stage",
+    "query",
+];
+
 /// Every id, with the names of the fields that its lines carry: `reason` is `ALFRED_REASON` in the
 /// journal.
 pub const ALL: &[(&str, &[&str])] = &[
@@ -49,6 +78,20 @@ pub const ALL: &[(&str, &[&str])] = &[
     (DEPENDENCY_BACK, &["dependency", "place"]),
     (OVERLOAD_BEGAN, &["lane", "places", "waiting"]),
     (OVERLOAD_ENDED, &["lane", "refused", "lasted_ms"]),
+    (REQUEST_FAILED, OF_REQUEST),
+    (REQUEST_SLOW, OF_REQUEST),
+    (
+        REQUESTS_SUMMED,
+        &[
+            "requests",
+            "route",
+            "kind",
+            "first_request_id",
+            "last_request_id",
+            "slowest_ms",
+            "lasted_ms",
+        ],
+    ),
     (WATCHDOG_MISS, &["reason", "waited_ms"]),
     (STOPPING, &["reason", "in_flight"]),
     (STOPPED, &["cut_requests"]),
@@ -214,6 +257,8 @@ pub enum Dependency {
     Provider,
     /// Redis.
     Cache,
+    /// A server that takes spans of traces.
+    Collector,
 }
 
 impl Dependency {
@@ -222,6 +267,7 @@ impl Dependency {
             Self::Database => "postgres",
             Self::Provider => "provider",
             Self::Cache => "redis",
+            Self::Collector => "collector",
         }
     }
 
@@ -230,6 +276,7 @@ impl Dependency {
             Self::Database => "the database is out of reach",
             Self::Provider => "the provider is down",
             Self::Cache => "the shared cache is away; queries go on without it",
+            Self::Collector => "the collector of traces is away; requests go on without it",
         }
     }
 
@@ -238,6 +285,7 @@ impl Dependency {
             Self::Database => "the database is back",
             Self::Provider => "the provider is back",
             Self::Cache => "the shared cache is back",
+            Self::Collector => "the collector of traces is back",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::telemetry::testing::events_of;
+use crate::telemetry::{burst, trace};
 use std::collections::{BTreeMap, BTreeSet};
 
 const CATALOG: &str = include_str!("../../systemd/alfred.catalog");
@@ -123,6 +124,79 @@ fn what_was_not_measured_is_no_field_of_a_window() {
     assert!(seen[1]["message"].ends_with("p95 2.5 ms"), "{seen:?}");
 }
 
+/// A request of which everything is known.
+fn say_request(cause: Option<&str>, gravity: Gravity) {
+    let began = crate::clock::Clock::monotonic(&crate::clock::SystemClock);
+    let mut headers = http::HeaderMap::new();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    headers.insert("traceparent", parent.parse().unwrap());
+    let incoming = trace::Incoming::of(&headers);
+    let trail = trace::Trail::begin(began, incoming, None, || {
+        unreachable!("nothing is exported")
+    });
+    for (stage, after_ms) in trace::STAGES.into_iter().zip([2, 3, 7, 15]) {
+        trail.reached(stage, began + Duration::from_millis(after_ms));
+    }
+    request(&RequestEvent {
+        request_id: "r-1",
+        trace_id: trail.trace_id(),
+        peer: &"here",
+        client: Some([127, 0, 0, 1].into()),
+        key: Some("ops"),
+        route: "/v1/query",
+        method: "POST",
+        status: 200,
+        kind: "slow",
+        duration: Duration::from_millis(25),
+        stages: trail.stages(began + Duration::from_millis(25)),
+        question: Some("How?"),
+        cause,
+        gravity,
+    });
+}
+
+#[test]
+fn a_request_is_told_by_stages_and_only_what_is_known() {
+    let seen = events_of(|| {
+        say_request(None, Gravity::Warning);
+        request(&RequestEvent {
+            request_id: "r-2",
+            trace_id: None,
+            peer: &"here",
+            client: None,
+            key: None,
+            route: "/v1/status",
+            method: "GET",
+            status: 503,
+            kind: "overloaded",
+            duration: Duration::from_micros(1_234),
+            stages: trace::Stages::default(),
+            question: None,
+            cause: Some("busy"),
+            gravity: Gravity::Warning,
+        });
+    });
+    let whole = [
+        ("message", "slow request: 25 ms, of these answer 10"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("read_ms", "2.0"),
+        ("queue_ms", "1.0"),
+        ("embed_ms", "4.0"),
+        ("search_ms", "8.0"),
+        ("answer_ms", "10.0"),
+        ("stage", "answer"),
+    ];
+    for (field, value) in whole {
+        assert_eq!(seen[0][field], value, "{field}");
+        assert!(
+            field == "message" || !seen[1].contains_key(field),
+            "{field}: {seen:?}"
+        );
+    }
+    assert_eq!(seen[1]["message"], "request failed: busy");
+    assert_eq!(seen[1]["duration_ms"], "1.234");
+}
+
 #[test]
 fn every_event_carries_its_fields() {
     let second = Duration::from_secs(1);
@@ -137,6 +211,7 @@ fn every_event_carries_its_fields() {
             Dependency::Database,
             Dependency::Provider,
             Dependency::Cache,
+            Dependency::Collector,
         ] {
             let mut outage = Outage::of(dependency);
             outage.is_down(now, "here", "refused");
@@ -146,6 +221,20 @@ fn every_event_carries_its_fields() {
         }
         overload_began("queries", 1, 2);
         overload_ended("queries", 3, second);
+        say_request(Some("x"), Gravity::Error);
+        say_request(None, Gravity::Warning);
+        requests_summed(&burst::Sum {
+            kind: burst::Kind {
+                route: "/v1/query",
+                word: "timeout",
+            },
+            count: 7,
+            first: "r-1".into(),
+            last: "r-7".into(),
+            slowest: second,
+            gravity: Gravity::Warning,
+            lasted: second,
+        });
         watchdog_miss("x", second);
         stopping("SIGTERM", 0);
         stopped(0);
@@ -164,7 +253,7 @@ fn every_event_carries_its_fields() {
         }
         state_dump("{}");
     });
-    assert_eq!(seen.len(), 22, "a dependency is down once and back once");
+    assert_eq!(seen.len(), 27, "a dependency is down once and back once");
     let mut missing: BTreeSet<&str> = ALL.iter().map(|(id, _)| *id).collect();
     for event in &seen {
         let id = &event["message_id"];

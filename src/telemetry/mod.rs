@@ -1,5 +1,6 @@
 //! What alfred says of itself while it runs.
 
+pub mod burst;
 pub mod events;
 pub mod logging;
 pub mod metrics;
@@ -8,3 +9,4 @@ pub mod profile;
 pub mod systemd;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod trace;

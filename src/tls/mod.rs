@@ -9,13 +9,28 @@ pub use unchecked::Unchecked;
 
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use ureq::tls::{Certificate, RootCerts};
 
 /// What the machine trusts; read once, since it is a hundred files. Empty where it trusts nobody.
 #[must_use]
 pub fn system_roots() -> &'static [CertificateDer<'static>] {
     static ROOTS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     ROOTS.get_or_init(|| rustls_native_certs::load_native_certs().certs)
+}
+
+/// What ureq's clients trust: the machine's own certificates, so that a company's authority is trusted;
+/// those of the browsers where it has none.
+#[must_use]
+pub fn ureq_roots() -> RootCerts {
+    let certificates: Vec<_> = system_roots()
+        .iter()
+        .map(|der| Certificate::from_der(der.as_ref()).to_owned())
+        .collect();
+    if certificates.is_empty() {
+        return RootCerts::WebPki;
+    }
+    RootCerts::Specific(Arc::new(certificates))
 }
 
 /// The items of a kind in a PEM file, of which there has to be one; `key` is the setting that names

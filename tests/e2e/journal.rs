@@ -4,13 +4,13 @@
 use crate::support::{Home, PATIENCE, eventually};
 use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
 use alfred::clock::{Clock as _, SystemClock};
-use alfred::telemetry::events;
+use alfred::telemetry::{burst, events};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -122,14 +122,41 @@ pub(crate) fn in_namespaces(home: &Home, arguments: &[&str]) -> Command {
     command
 }
 
-/// A daemon whose `/run/systemd/journal` is `journal`.
-struct Serving {
+/// A daemon at a unix socket, whose stderr is a file.
+pub(crate) struct Serving {
     child: Child,
     endpoint: Endpoint,
     stderr: std::path::PathBuf,
 }
 
 impl Serving {
+    /// Whose log goes to the file.
+    pub(crate) fn plain(home: &Home, variables: &[(&str, &str)]) -> Self {
+        let stderr = home.path().join("stderr");
+        let listen = format!("unix:{}", home.path().join("alfred.sock").display());
+        let mut command = home.command(&["serve", "--listen", &listen]);
+        command
+            .envs(variables.iter().copied())
+            .stderr(File::create(&stderr).unwrap())
+            .stdout(Stdio::null());
+        Self::of(&mut command, &listen, stderr)
+    }
+
+    fn of(command: &mut Command, listen: &str, stderr: std::path::PathBuf) -> Self {
+        let mut serving = Self {
+            child: command.spawn().unwrap(),
+            endpoint: format!("{listen}:/").parse().unwrap(),
+            stderr,
+        };
+        eventually(PATIENCE, || {
+            let ended = serving.child.try_wait().unwrap();
+            assert_eq!(ended, None, "{}", serving.on_stderr());
+            serving.status("/readyz").filter(|status| *status == 200)
+        });
+        serving
+    }
+
+    /// Whose `/run/systemd/journal` is `journal`.
     fn start(home: &Home, journal: &Path, variables: &[(&str, &str)]) -> Self {
         let socket = home.path().join("alfred.sock");
         let listen = format!("unix:{}", socket.display());
@@ -139,7 +166,8 @@ impl Serving {
         let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
                       mount --bind \"$JOURNAL\" /run/systemd/journal && \
                       exec \"$ALFRED\" serve --listen \"$LISTEN\"";
-        let child = in_namespaces(home, &["sh", "-c", script])
+        let mut command = in_namespaces(home, &["sh", "-c", script]);
+        command
             .env("JOURNAL", journal)
             .env("LISTEN", &listen)
             // As systemd does for a service whose stderr is the journal.
@@ -149,28 +177,16 @@ impl Serving {
             )
             .envs(variables.iter().copied())
             .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        let mut serving = Self {
-            child,
-            endpoint: format!("{listen}:/").parse().unwrap(),
-            stderr,
-        };
-        eventually(PATIENCE, || {
-            let ended = serving.child.try_wait().unwrap();
-            assert_eq!(ended, None, "{}", serving.on_stderr());
-            serving.status("/healthz")
-        });
-        serving
+            .stderr(file);
+        Self::of(&mut command, &listen, stderr)
     }
 
-    fn on_stderr(&self) -> String {
+    pub(crate) fn on_stderr(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
     /// The status of a GET; `None` where nothing listens.
-    fn status(&self, path: &str) -> Option<u16> {
+    pub(crate) fn status(&self, path: &str) -> Option<u16> {
         let outgoing = Outgoing {
             method: "GET".parse().unwrap(),
             ..Outgoing::default()
@@ -179,7 +195,7 @@ impl Serving {
     }
 
     /// The status of a query.
-    fn ask(&self, question: &str) -> u16 {
+    pub(crate) fn ask(&self, question: &str) -> u16 {
         let mut outgoing = Outgoing {
             method: "POST".parse().unwrap(),
             body: serde_json::json!({ "query": question }).to_string().into(),
@@ -190,13 +206,21 @@ impl Serving {
         self.send("/v1/query", outgoing).unwrap()
     }
 
-    fn send(&self, path: &str, outgoing: Outgoing) -> Option<u16> {
+    pub(crate) fn send(&self, path: &str, outgoing: Outgoing) -> Option<u16> {
         let limits = Limits {
             timeout: PATIENCE,
             max_response_bytes: 1 << 20,
         };
         let reply = request_blocking(&self.endpoint.at(path), outgoing, limits);
         Some(reply.ok()?.status.as_u16())
+    }
+
+    /// A connection of one's own.
+    pub(crate) fn connect(&self) -> UnixStream {
+        let Endpoint::Unix(path) = &self.endpoint else {
+            panic!("it listens at a unix socket");
+        };
+        UnixStream::connect(path).unwrap()
     }
 
     /// A request that is logged, and answered soon.
@@ -210,7 +234,7 @@ impl Serving {
 
     /// Stops it, within the time that the last lines and the drain may take.
     #[track_caller]
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = eventually(Duration::from_secs(10), || self.child.try_wait().unwrap());
@@ -278,6 +302,21 @@ fn lines_are_entries_with_fields_ids_and_no_secrets() {
     serving.fail_a_request();
     let entry = journal.until(has("ALFRED_STATUS", "404"));
     assert!(entry["ALFRED_REQUEST_ID"].len() > 8, "{entry:?}");
+    for (name, value) in [
+        ("MESSAGE_ID", events::REQUEST_FAILED),
+        ("PRIORITY", "6"),
+        ("ALFRED_ROUTE", "unknown"),
+        ("ALFRED_METHOD", "GET"),
+        ("ALFRED_KIND", "not_found"),
+        ("ALFRED_PEER", "unix"),
+    ] {
+        assert_eq!(entry[name], value, "{name}");
+    }
+    assert!(entry["ALFRED_DURATION_MS"].parse::<f64>().unwrap() > 0.0);
+    let unknown = ["CLIENT", "KEY", "TRACE_ID", "QUEUE_MS", "STAGE", "QUERY"];
+    for name in unknown.map(|name| format!("ALFRED_{name}")) {
+        assert!(!entry.contains_key(&name), "{name}: {entry:?}");
+    }
     serving.stop();
     assert_eq!(serving.on_stderr(), "", "logged twice");
 }
@@ -294,7 +333,8 @@ fn a_frozen_journal_holds_up_no_reply_and_no_stop() {
     for _ in 0..15 {
         serving.fail_a_request();
     }
-    for _ in 0..15 {
+    // The rest of the burst is in a sum.
+    for _ in 0..burst::WHOLE {
         journal.until(has("ALFRED_STATUS", "404"));
     }
     journal.fill();
@@ -367,24 +407,11 @@ fn a_full_pipe_on_stderr_holds_up_no_start_no_reply_and_no_stop() {
 #[test]
 fn an_overload_is_one_line_however_many_are_refused() {
     let home = Home::new();
-    let stderr = home.path().join("stderr");
-    let listen = format!("unix:{}", home.path().join("alfred.sock").display());
-    let child = home
-        .command(&["serve", "--listen", &listen])
-        .env("ALFRED__SERVER__MAX_IN_FLIGHT", "1")
-        .env("ALFRED__SERVER__MAX_WAITING", "0")
-        .stderr(File::create(&stderr).unwrap())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut serving = Serving {
-        child,
-        endpoint: format!("{listen}:/").parse().unwrap(),
-        stderr,
-    };
-    eventually(PATIENCE, || {
-        serving.status("/readyz").filter(|status| *status == 200)
-    });
+    let limits = [
+        ("ALFRED__SERVER__MAX_IN_FLIGHT", "1"),
+        ("ALFRED__SERVER__MAX_WAITING", "0"),
+    ];
+    let mut serving = Serving::plain(&home, &limits);
     let refused = std::thread::scope(|scope| {
         let serving = &serving;
         let asker = |thread: usize| {

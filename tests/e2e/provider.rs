@@ -72,6 +72,11 @@ impl Standin {
         serde_json::from_slice(&reply.body).unwrap()
     }
 
+    /// The key that it wants, and where it is.
+    pub(crate) fn variables(&self) -> (String, String) {
+        (KEY.to_owned(), self.base_url.clone())
+    }
+
     fn embedding_requests(&self) -> u64 {
         let counters = self.control(&Value::Null);
         let by_status = counters["requests"]["/v1/embeddings"].as_object();

@@ -62,6 +62,8 @@ contract_files="
 /usr/share/alfred/grafana/dashboards/alfred-soak.json
 /usr/share/alfred/grafana/provisioning/datasources/alfred.yml
 /usr/share/alfred/grafana/provisioning/dashboards/alfred.yml
+/usr/share/alfred/loki/loki.yaml
+/usr/share/alfred/loki/alloy/config.alloy
 /usr/share/bash-completion/completions/alfred
 "
 # What was not there yet when this was written, and is asked for as soon as its source is.

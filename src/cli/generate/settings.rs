@@ -86,6 +86,7 @@ fn values(kind: Kind) -> String {
     match kind {
         Kind::Bool => "true or false".to_owned(),
         Kind::Integer(least, most) => format!("{least} to {most}"),
+        Kind::Ratio => "0 to 1".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::List => "list of texts".to_owned(),
         Kind::Choice(words) => {

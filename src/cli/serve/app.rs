@@ -7,6 +7,7 @@ use super::runs::Shelf;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{App, ReloadFn, Settings, StatusFn, UseCases};
+use crate::telemetry::trace::Exporter;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub(super) struct Extras {
     pub(super) status: Arc<StatusFn>,
     pub(super) reload: Arc<ReloadFn>,
     pub(super) door: Door,
+    pub(super) traces: Option<Arc<Exporter>>,
 }
 
 pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
@@ -59,6 +61,7 @@ pub(super) fn build(config: &Config, parts: &Parts, extras: Extras) -> App {
         .with_policy(door.policy)
         .with_runs(Arc::new(Shelf::of(config)))
         .with_tls(door.tls)
+        .with_traces(extras.traces)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -80,6 +83,8 @@ fn settings(config: &Config) -> Settings {
         drain_timeout_s: server.drain_timeout_s,
         default_answer: config.raw.answer.kind,
         console: server.console,
+        slow_ms: config.raw.log.slow_ms,
+        log_queries: config.raw.log.queries,
         ..Settings::default()
     }
 }

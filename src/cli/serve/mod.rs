@@ -13,6 +13,7 @@ mod sockets;
 mod starting;
 mod status;
 mod tls;
+mod traces;
 
 use super::{Context, Outcome, output, providers, wiring};
 use crate::clock::{Clock as _, SystemClock};
@@ -95,6 +96,7 @@ pub(super) fn checked(config: &Config) -> Result<Door, Failure> {
     wiring::redis_address(config)?;
     wiring::check_dsn(config)?;
     providers::check(config)?;
+    traces::target(config)?;
     Ok(door)
 }
 
@@ -116,7 +118,7 @@ fn open_and_serve(began: Instant, first: reload::First, notifier: &Arc<Notifier>
     starting.step("warming up");
     warm_up(&parts);
     let exposed = sockets::exposed(&sockets.listeners, over_tls);
-    let reloader = Reloader::new(first, Arc::clone(notifier), parts, exposed);
+    let reloader = Reloader::new(first, Arc::clone(notifier), parts, exposed)?;
     let attendant = Arc::new(Attendant {
         live: reloader.begin(sockets.are_passed),
         notifier: Arc::clone(notifier),

@@ -3,12 +3,13 @@
 use super::super::wiring::{self, Parts};
 use super::app::{self, Extras};
 use super::door::Door;
-use super::{checked, status, tls};
+use super::{checked, status, tls, traces};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Changes, Config};
 use crate::failure::Failure;
 use crate::http::{App, Live};
 use crate::telemetry::systemd::Notifier;
+use crate::telemetry::trace::{Exporter, LAST_SPANS};
 use crate::telemetry::{events, logging};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -47,6 +48,8 @@ struct Held {
     config: Config,
     parts: Parts,
     door: Door,
+    /// Who gets the spans of requests.
+    traces: Option<Arc<Exporter>>,
 }
 
 /// How the last reload ended.
@@ -66,11 +69,12 @@ impl Reloader {
         notifier: Arc<Notifier>,
         parts: Parts,
         exposed: Option<String>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, Failure> {
         let First { config, door, load } = first;
+        let traces = traces::open(&config, &parts.metrics)?;
         door.tell_keys(None);
         parts.metrics.reload.succeeded(SystemClock.wall());
-        Arc::new_cyclic(|myself| Self {
+        Ok(Arc::new_cyclic(|myself| Self {
             load,
             notifier,
             exposed,
@@ -78,11 +82,12 @@ impl Reloader {
                 config,
                 parts,
                 door,
+                traces,
             }),
             last: Mutex::default(),
             live: OnceLock::new(),
             myself: Weak::clone(myself),
-        })
+        }))
     }
 
     /// The application to begin with, which reloads replace. `is_awaited`: its sockets were kept
@@ -90,7 +95,7 @@ impl Reloader {
     pub(super) fn begin(&self, is_awaited: bool) -> Arc<Live> {
         let first = || {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let extras = self.extras(held.door.clone());
+            let extras = self.extras(held.door.clone(), held.traces.clone());
             let mut app = app::build(&held.config, &held.parts, extras);
             if is_awaited {
                 app = app.catching_up();
@@ -104,7 +109,7 @@ impl Reloader {
         self.begin(false)
     }
 
-    fn extras(&self, door: Door) -> Extras {
+    fn extras(&self, door: Door, traces: Option<Arc<Exporter>>) -> Extras {
         let (of_status, of_reload) = (Weak::clone(&self.myself), Weak::clone(&self.myself));
         Extras {
             status: Arc::new(move || {
@@ -116,6 +121,7 @@ impl Reloader {
                 reloader.reload()
             }),
             door,
+            traces,
         }
     }
 
@@ -151,8 +157,10 @@ impl Reloader {
         let exposed = self.exposed.as_deref();
         let door = Door::renewed(&config, &held.door, exposed, &mut changes)?;
         let parts = wiring::renew(&held.parts, &config, &changes)?;
+        let metrics = &parts.metrics;
+        let traces = traces::renewed(&config, held.traces.as_ref(), &changes, metrics)?;
         let live = self.live();
-        let extras = self.extras(door.clone());
+        let extras = self.extras(door.clone(), traces.clone());
         let app = app::build(&config, &parts, extras).succeeding(&live.app());
         if changes.touch(&["log.level"]) {
             logging::set_level(&config.raw.log.level)
@@ -164,6 +172,7 @@ impl Reloader {
             config,
             parts,
             door,
+            traces,
         };
         let before = std::mem::replace(held, now);
         let_go(former, before);
@@ -171,10 +180,14 @@ impl Reloader {
         Ok(changes)
     }
 
-    /// Ends the processes that the parts in force have started.
+    /// Ends the processes that the parts in force have started, and delivers the last spans.
     pub(super) fn dismiss(&self) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.parts.workers.dismiss();
+        let traces = held.traces.as_ref();
+        if traces.is_some_and(|traces| !traces.finish(LAST_SPANS)) {
+            tracing::warn!("the collector of traces did not take the last spans in time");
+        }
     }
 
     fn remember(&self, outcome: &Result<Changes, String>) {

@@ -9,6 +9,7 @@ use crate::http::service::RequestInfo;
 use crate::http::{App, PutFn, body, json, parse, reply};
 use crate::ingest::NewDocument;
 use crate::store::ListRequest;
+use crate::telemetry::trace;
 use bytes::Buf;
 use futures_util::Stream;
 use serde_json::{Value, json};
@@ -41,10 +42,12 @@ async fn handle_put<B: Buf>(
         Ok(within(&scope, parse::documents(&bytes)?))
     });
     let documents = parsed.await?;
-    let put = Arc::clone(&app.cases.put);
-    let stored = blocking(&app.writes, move |_| match documents {
-        parse::Documents::One(document) => Ok(vec![put_one(&*put, document?)?]),
-        parse::Documents::Many(documents) => put_many(&*put, documents),
+    let (put, trail) = (Arc::clone(&app.cases.put), Arc::clone(&info.trail));
+    let stored = blocking(&app.writes, move |_| {
+        trace::within(&trail, || match documents {
+            parse::Documents::One(document) => Ok(vec![put_one(&*put, document?)?]),
+            parse::Documents::Many(documents) => put_many(&*put, documents),
+        })
     });
     let stored = stored.await;
     // Of a batch that failed some may be there, and one that was given up goes on to its end.

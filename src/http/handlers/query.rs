@@ -6,6 +6,7 @@ use crate::http::App;
 use crate::http::problem::Problem;
 use crate::http::service::RequestInfo;
 use crate::http::{body, parse, reply};
+use crate::telemetry::trace::{self, Stage};
 use bytes::Buf;
 use futures_util::Stream;
 use http::StatusCode;
@@ -33,8 +34,13 @@ async fn handle<B: Buf>(
     let answer = Arc::clone(&app.cases.answer);
     let limit = Duration::from_millis(app.settings.request_timeout_ms);
     let deadline = Deadline::after(&*app.clock, limit);
+    let trail = Arc::clone(&info.trail);
+    if app.settings.log_queries {
+        trail.asked(query.text.as_str());
+    }
+    trail.reached(Stage::Queue, app.clock.monotonic());
     let answered = blocking(&app.queries, move |queued| {
-        let answered = answer(&query, deadline);
+        let answered = trace::within(&trail, || answer(&query, deadline));
         let answer = answered.map_err(|error| narrowed_search(&scope, error))?;
         let body = reply::answer(&answer, queued);
         let body = body.map_err(|error| Problem::internal(error.to_string()))?;

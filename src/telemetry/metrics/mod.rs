@@ -16,6 +16,7 @@ mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 pub use corpus::{Corpus, MAX_COLLECTIONS, OTHER};
 pub use parts::{
@@ -24,6 +25,7 @@ pub use parts::{
 };
 pub use requests::{Answered, ERROR_KINDS, Requests};
 pub use state::StateMetrics;
+pub use traces::TraceMetrics;
 
 use super::logging;
 use prometheus::core::Collector;
@@ -61,6 +63,8 @@ pub struct Metrics {
     pub reload: ReloadMetrics,
     /// Whether queries would be answered, and how long the certificate holds.
     pub state: StateMetrics,
+    /// What became of the spans of traces.
+    pub traces: TraceMetrics,
     /// What the store holds.
     pub corpus: Corpus,
 }
@@ -77,6 +81,7 @@ impl Default for Metrics {
             pool: PoolMetrics::default(),
             reload: ReloadMetrics::default(),
             state: StateMetrics::default(),
+            traces: TraceMetrics::default(),
             corpus: Corpus::default(),
         };
         let all = [
@@ -88,6 +93,7 @@ impl Default for Metrics {
             metrics.pool.collectors(),
             metrics.reload.collectors(),
             metrics.state.collectors(),
+            metrics.traces.collectors(),
             vec![
                 Box::new(metrics.corpus.clone()),
                 Box::new(process::readings()),

@@ -57,6 +57,7 @@ const MORE: &[(&str, &str, &str)] = &[
         "",
     ),
     ("log_lines_dropped_total", "counter", ""),
+    ("trace_spans_total", "counter", "outcome"),
 ];
 
 const VALUES: &[(&str, &str, &[&str])] = &[
@@ -75,6 +76,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("embedding_cache_hits_total", "tier", &["memory", "redis"]),
     ("embedding_cache_misses_total", "tier", &["memory", "redis"]),
     ("db_pool_connections", "state", &["idle", "busy", "max"]),
+    (
+        "trace_spans_total",
+        "outcome",
+        &["exported", "dropped", "failed"],
+    ),
 ];
 
 /// A family as it is scraped: its type, and its samples by labels.
