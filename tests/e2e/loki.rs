@@ -119,11 +119,12 @@ fn alloy_joins_components_that_there_are() {
     let kinds = ["process", "relabel", "source.journal", "write"];
     let expected = BTreeSet::from(kinds.map(|kind| format!("loki.{kind}.alfred")));
     assert_eq!(defined, expected);
-    let used = words.iter().filter(|word| {
-        word.starts_with("loki.") && (word.ends_with(".receiver") || word.ends_with(".rules"))
-    });
-    let used: BTreeSet<String> = used
-        .map(|word| word.rsplit_once('.').unwrap().0.to_owned())
+    let used: BTreeSet<String> = words
+        .iter()
+        .filter(|word| word.starts_with("loki."))
+        .filter_map(|word| word.rsplit_once('.'))
+        .filter(|(_, export)| ["receiver", "rules"].contains(export))
+        .map(|(component, _)| component.to_owned())
         .collect();
     assert_eq!(used.len(), 3, "{used:?}");
     assert!(used.is_subset(&defined), "{used:?} of {defined:?}");

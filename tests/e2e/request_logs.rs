@@ -252,10 +252,8 @@ fn a_client_that_was_kept_waiting_and_left_is_in_the_log() {
     alfred::clock::SystemClock.sleep(Duration::from_millis(300));
     drop(client);
     let line = eventually(PATIENCE, || {
-        let failed = lines(&serving.on_stderr(), REQUEST_FAILED).into_iter();
-        failed
-            .filter(|line| line["kind"] == "abandoned")
-            .next_back()
+        let mut failed = lines(&serving.on_stderr(), REQUEST_FAILED).into_iter();
+        failed.find(|line| line["kind"] == "abandoned")
     });
     assert_eq!(
         (&line["stage"], &line["level"]),

@@ -108,8 +108,9 @@ fn caller(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
 }
 
-#[test]
-fn a_question_is_one_trace_from_the_caller_to_the_provider() {
+/// Asks a question in the caller's trace, and the provider fails once: the spans of that trace, and what
+/// the provider was told of it.
+fn a_traced_question() -> (Vec<Value>, Vec<Value>) {
     let (standin, home, collector) = (Standin::start(&[]), Home::new(), Collector::start());
     let settings = [
         (ENDPOINT, &*collector.endpoint),
@@ -128,58 +129,51 @@ fn a_question_is_one_trace_from_the_caller_to_the_provider() {
     let (status, reply) = post(&daemon, &question, &headers);
     assert_eq!(status, 200, "{reply}");
     let said = told(&standin, before);
-    let trouble = Scrape::of(&daemon);
-    assert_eq!(
-        trouble.get(r#"trace_spans_total{outcome="dropped"}"#),
-        Some(0.0)
-    );
+    let dropped = Scrape::of(&daemon).get(r#"trace_spans_total{outcome="dropped"}"#);
+    assert_eq!(dropped, Some(0.0));
     assert_eq!(daemon.stop(), 0);
+    (spans(&collector, TRACE), said)
+}
 
-    let spans = spans(&collector, TRACE);
+#[track_caller]
+fn are_a_tree(spans: &[Value]) {
     assert_eq!(spans.len(), 7, "{spans:#?}");
-    let server = named(&spans, "POST /v1/query");
+    let server = named(spans, "POST /v1/query");
     assert_eq!(
         (&server["parent"], &server["kind"]),
         (&json!(CALLER), &json!(2))
     );
     // Sampled; it is known where the parent is, and that is elsewhere.
     assert_eq!(server["flags"], 0x301);
-    let (embed, answer) = (named(&spans, "embed"), named(&spans, "answer"));
-    let embedding = named(&spans, "POST embeddings");
-    let chat = named(&spans, "POST chat/completions");
+    let (embed, answer) = (named(spans, "embed"), named(spans, "answer"));
     for (child, parent) in [
-        (named(&spans, "queue"), server),
+        (named(spans, "queue"), server),
         (embed, server),
-        (named(&spans, "search"), server),
+        (named(spans, "search"), server),
         (answer, server),
-        (embedding, embed),
-        (chat, answer),
+        (named(spans, "POST embeddings"), embed),
+        (named(spans, "POST chat/completions"), answer),
     ] {
         assert_eq!(child["parent"], parent["id"], "{child}");
-        assert!(
-            child["from"].as_u64() >= parent["from"].as_u64(),
-            "{child} {parent}"
-        );
-        assert!(
-            child["to"].as_u64() <= parent["to"].as_u64(),
-            "{child} {parent}"
-        );
+        let both = format!("{child} {parent}");
+        assert!(child["from"].as_u64() >= parent["from"].as_u64(), "{both}");
+        assert!(child["to"].as_u64() <= parent["to"].as_u64(), "{both}");
     }
-    for span in &spans {
+}
+
+#[track_caller]
+fn are_described(spans: &[Value]) {
+    for span in spans {
         assert!(span["from"].as_u64() <= span["to"].as_u64(), "{span}");
-        assert_eq!(
-            (&span["state"], &span["status"]),
-            (&json!("vendor=x1"), &json!(0))
-        );
-        assert_eq!(span["resource"]["service.name"], "alfred");
-        assert_eq!(
-            span["resource"]["service.version"],
-            env!("CARGO_PKG_VERSION")
-        );
-        assert!(span["resource"]["service.instance.id"].is_string());
+        let expected = (&json!("vendor=x1"), &json!(0));
+        assert_eq!((&span["state"], &span["status"]), expected);
+        let resource = &span["resource"];
+        assert_eq!(resource["service.name"], "alfred");
+        assert_eq!(resource["service.version"], env!("CARGO_PKG_VERSION"));
+        assert!(resource["service.instance.id"].is_string());
         assert_eq!(span["scope"], "alfred");
     }
-    let attributes = &server["attributes"];
+    let attributes = &named(spans, "POST /v1/query")["attributes"];
     for (name, value) in [
         ("http.request.method", json!("POST")),
         ("http.route", json!("/v1/query")),
@@ -194,19 +188,31 @@ fn a_question_is_one_trace_from_the_caller_to_the_provider() {
     }
     // The text of a question, and of an answer, is in no span.
     assert!(!json!(spans).to_string().contains("Helm"), "{spans:#?}");
+}
+
+#[test]
+fn a_question_is_one_trace_from_the_caller_to_the_provider() {
+    let (spans, said) = a_traced_question();
+    are_a_tree(&spans);
+    are_described(&spans);
+    let embedding = named(&spans, "POST embeddings");
+    let chat = named(&spans, "POST chat/completions");
     assert_eq!(embedding["kind"], 3);
-    let failed = json!([["try failed", {"error.type": "500",
-        "alfred.wait_ms": embedding["events"][0][1]["alfred.wait_ms"]}]]);
-    assert_eq!(embedding["events"], failed);
-    assert_eq!(embedding["attributes"]["http.response.status_code"], 200);
+    let event = &embedding["events"][0];
+    assert_eq!(embedding["events"].as_array().unwrap().len(), 1);
+    assert_eq!(event[0], "try failed");
+    assert_eq!(event[1]["error.type"], "500");
+    assert!(event[1]["alfred.wait_ms"].is_u64(), "{event}");
+    let status = &embedding["attributes"]["http.response.status_code"];
+    assert_eq!(status, 200);
     // One try that failed, one that did not, and the answer.
     let parent_of = |call: &Value| json!(format!("00-{TRACE}-{}-01", call["id"].as_str().unwrap()));
     let parents: Vec<&Value> = said.iter().map(|request| &request["traceparent"]).collect();
     let expected = [embedding, embedding, chat].map(parent_of);
     assert_eq!(parents, expected.iter().collect::<Vec<_>>());
+    let states = said.iter().map(|request| &request["tracestate"]);
     assert!(
-        said.iter()
-            .all(|request| request["tracestate"] == "vendor=x1"),
+        states.into_iter().all(|state| state == "vendor=x1"),
         "{said:?}"
     );
 }
