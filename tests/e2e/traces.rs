@@ -207,14 +207,11 @@ fn a_question_is_one_trace_from_the_caller_to_the_provider() {
     assert_eq!(status, 200);
     // One try that failed, one that did not, and the answer.
     let parent_of = |call: &Value| json!(format!("00-{TRACE}-{}-01", call["id"].as_str().unwrap()));
-    let parents: Vec<&Value> = said.iter().map(|request| &request["traceparent"]).collect();
+    let sent: Vec<&Value> = said.iter().map(|request| &request["traceparent"]).collect();
     let expected = [embedding, embedding, chat].map(parent_of);
-    assert_eq!(parents, expected.iter().collect::<Vec<_>>());
-    let states = said.iter().map(|request| &request["tracestate"]);
-    assert!(
-        states.into_iter().all(|state| state == "vendor=x1"),
-        "{said:?}"
-    );
+    assert_eq!(sent, expected.iter().collect::<Vec<_>>());
+    let is_passed_on = |request: &Value| request["tracestate"] == "vendor=x1";
+    assert!(said.iter().all(is_passed_on), "{said:?}");
 }
 
 #[test]
