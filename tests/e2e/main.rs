@@ -10,9 +10,9 @@ mod answers;
 mod architecture;
 mod caching;
 mod client;
-mod console;
 #[path = "../../src/telemetry/trace/testing.rs"]
 mod collector;
+mod console;
 mod corpus;
 mod daemon;
 mod disk;

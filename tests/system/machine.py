@@ -19,8 +19,8 @@ class Failed(AssertionError):
     """What a scenario found wrong, or a command that failed."""
 
 
-def wait_for(what, condition, seconds=20.0):
-    """Polls until `condition` returns something true, which it returns; fails after `seconds`."""
+def wait_for(what, condition, seconds=20.0, pause=0.05):
+    """Polls every `pause` s until `condition` returns something true, which it returns; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -28,7 +28,7 @@ def wait_for(what, condition, seconds=20.0):
             return value
         if time.monotonic() > deadline:
             raise Failed(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 class Machine:

@@ -41,7 +41,7 @@ def passes(machine, context):
     mark = cursor(machine)
     write(machine, "error_rate<1%")
     run = machine.start(f"systemctl start --wait {UNIT}")
-    pid = wait_for("the run begins", lambda: prop(machine, UNIT, "MainPID").strip("0"))
+    pid = wait_for("the run begins", lambda: int(prop(machine, UNIT, "MainPID")))
     nice = machine.out(f"ps -o ni= -p {pid}")
     check(int(nice) > 0, f"its nice value is {nice}")
     equal(run.wait(40), 0, "exit status of systemctl start --wait")
