@@ -114,6 +114,15 @@ class Daemon:
             self.process.wait()
 
 
+def manual_store(work):
+    """A store with the manual in it, made once in the folder `work`."""
+    store = work / "store"
+    if not store.exists():
+        subprocess.run([alfred(), "--store", store, "ingest", ROOT / "docs/*.md"], check=True, capture_output=True,
+                       env=environment())
+    return store
+
+
 def exchange(connection, method, path, body=None):
     """One request on an open connection: (status, decoded JSON or bytes)."""
     headers = {"Content-Type": "application/json"} if body is not None else {}

@@ -33,10 +33,8 @@ def recording():
 
 def fill(work):
     """A store with the manual in it, and a file with the bodies of queries."""
-    store, bodies = work / "store", work / "bodies.txt"
+    store, bodies = common.manual_store(work), work / "bodies.txt"
     if not bodies.exists():
-        subprocess.run([common.alfred(), "--store", store, "ingest", common.ROOT / "docs/*.md"],
-                       check=True, capture_output=True, env=common.environment())
         lines = [line for line in QUERIES.read_text().splitlines() if line.strip()]
         bodies.write_text("".join(json.dumps({"query": line}) + "\n" for line in lines))
     return store, bodies

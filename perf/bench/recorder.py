@@ -1,17 +1,15 @@
 """The measuring part of recorder.sh, which see. usage: recorder.py WORK RUNS"""
 
-import contextlib
 import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 
 import common
 
-RATE = int(os.environ.get("RATE", "500"))
-SECONDS = int(os.environ.get("SECONDS_EACH", "120"))
+RATE = int(os.environ.get("RATE", "40"))
+SECONDS = int(os.environ.get("SECONDS_EACH", "240"))
 # Two reasons take turns, 5.7 s each: a window that crossed the threshold, and a request that is open for long.
 QUIET_S = 20
 QUERIES = pathlib.Path(__file__).parents[1] / "queryset.txt"
@@ -19,26 +17,16 @@ QUERIES = pathlib.Path(__file__).parents[1] / "queryset.txt"
 THRESHOLD = "p50<1us"
 
 
-@contextlib.contextmanager
-def server():
-    """The URL to post to, and the pid that answers."""
-    process = subprocess.Popen([os.environ["HTTP_BENCH"], "0"], stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().strip() + "/v1/query", process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def soak(work, name):
     """The folder of one run with evidence taken again and again."""
     scenario = work / "recorder.toml"
     scenario.write_text(f"[recorder]\nquiet_s = {QUIET_S}\nmax_takings = {SECONDS}\n")
     out = work / name
-    with server() as (url, pid):
+    with common.Daemon(common.manual_store(work), work / "daemon.log") as target:
         common.soak_whole(
-            out, scenario, "--target", url, "--queries", QUERIES, "--qps", str(RATE), "--duration", f"{SECONDS}s",
-            "--window", "1s", "--warmup", "2s", "--pid", str(pid), "--threshold", THRESHOLD)
+            out, scenario, "--target", f"http://127.0.0.1:{target.port}/v1/query", "--queries", QUERIES, "--unique",
+            "--qps", str(RATE), "--duration", f"{SECONDS}s", "--window", "1s", "--warmup", "2s",
+            "--pid", str(target.pid), "--threshold", THRESHOLD)
     return out
 
 
