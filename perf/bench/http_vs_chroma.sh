@@ -6,7 +6,7 @@
 # a question, alfred the question with its embedding in the cache (mode "vector"), once with no
 # answer and once with the extractive one. Both return the same passages: the recall of their first
 # three is printed. Also compares the rates at which they take vectors in, both in batches of 5,000.
-# MODEL_DIR: all-MiniLM-L6-v2 with model.onnx (~/.local/share/alfred/models/all-MiniLM-L6-v2).
+# MODEL_DIR: all-MiniLM-L6-v2 with model.onnx (that of scripts/model).
 # Environment: ALFRED; STORE_FILL, the built example store_fill (else cargo builds it); VECTORS
 # (100000); ROUNDS (3); SECONDS_EACH (5); BENCH_DIR, a folder to keep. Takes about five minutes. Targets: 6 × Chroma's peak with 8 connections, a lower p99 at each count of
 # connections, 10 × its insert rate.
@@ -14,9 +14,9 @@ set -euo pipefail
 # shellcheck source=perf/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
-model=$(realpath "${1:-${XDG_DATA_HOME:-$HOME/.local/share}/alfred/models/all-MiniLM-L6-v2}")
-[ -f "$model/model.onnx" ] || fail "$model has no model.onnx" "alfred model pull, or name the folder"
 need_alfred
+model=$(realpath "${1:-$ALFRED__EMBEDDING__MODELS_DIR/all-MiniLM-L6-v2}")
+[ -f "$model/model.onnx" ] || fail "$model has no model.onnx" "alfred model pull, or name the folder"
 need_packages wrk:wrk
 venv quality numpy onnxruntime tokenizers snowballstemmer
 python=$venv/bin/python
@@ -25,11 +25,7 @@ count=${VECTORS:-100000}
 data=$cache/vectors-$count
 step "vectors"
 "$python" "$here/peers/vectors.py" "$data" "$model" "$count"
-if [ -z "${STORE_FILL:-}" ]; then
-  step "build store_fill"
-  (cd "$root" && release_build --quiet --example store_fill)
-  STORE_FILL=$(dirname "$ALFRED")/examples/store_fill
-fi
+need_example STORE_FILL store_fill
 work_folder
 step "fill alfred's store"
 rm -rf "$work/http-store"

@@ -13,8 +13,13 @@ export PYTHONPATH=$here
 # help FILE: the comment at a script's head.
 help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"; }
 
+# The program, and the model where none is named.
 need_alfred() {
   [ -x "$ALFRED" ] || fail "$ALFRED is no program" "cargo build --release, or set ALFRED to the binary"
+  if [ -z "${ALFRED__EMBEDDING__MODELS_DIR:-}" ]; then
+    ALFRED__EMBEDDING__MODELS_DIR=$(dirname "$("$root/scripts/model")")
+  fi
+  export ALFRED__EMBEDDING__MODELS_DIR
 }
 
 # need_example VARIABLE NAME: the path of that built example in VARIABLE, exported; built unless it is set.

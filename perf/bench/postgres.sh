@@ -5,7 +5,7 @@
 # rows, recall, size of the index, filters.
 #   perf/bench/postgres.sh [MODEL_DIR]
 # 2,000 different questions in turn, top 3, mode "vector", embeddings cached.
-# MODEL_DIR: all-MiniLM-L6-v2 with model.onnx (~/.local/share/alfred/models/all-MiniLM-L6-v2).
+# MODEL_DIR: all-MiniLM-L6-v2 with model.onnx (that of scripts/model).
 # Environment: ALFRED; STORE_FILL, the built example store_fill (else cargo builds it); VECTORS
 # (100000); ROUNDS (5); SECONDS_EACH (5); BENCH_DIR, a folder to keep. Takes about twelve minutes.
 # Targets: 0.85 × pgbench with the same SQL at 8 connections (the median of the rounds' ratios), 1.5 × the
@@ -15,9 +15,9 @@ set -euo pipefail
 # shellcheck source=perf/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
-model=$(realpath "${1:-${XDG_DATA_HOME:-$HOME/.local/share}/alfred/models/all-MiniLM-L6-v2}")
-[ -f "$model/model.onnx" ] || fail "$model has no model.onnx" "alfred model pull, or name the folder"
 need_alfred
+model=$(realpath "${1:-$ALFRED__EMBEDDING__MODELS_DIR/all-MiniLM-L6-v2}")
+[ -f "$model/model.onnx" ] || fail "$model has no model.onnx" "alfred model pull, or name the folder"
 need_packages wrk:wrk
 venv quality numpy onnxruntime tokenizers snowballstemmer
 count=${VECTORS:-100000}

@@ -12,11 +12,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 case "${1:-}" in -h | --help) help "$0"; exit 0 ;; esac
 need_alfred
-if [ -z "${STANDIN:-}" ]; then
-  step "build openai_standin"
-  (cd "$root" && release_build --quiet --example openai_standin)
-  STANDIN=$(dirname "$ALFRED")/examples/openai_standin
-fi
-[ -x "$STANDIN" ] || fail "$STANDIN is no program" "cargo build --release --example openai_standin"
+need_example STANDIN openai_standin
 work_folder
-STANDIN=$STANDIN python3 "$here/provider.py" "$work"
+python3 "$here/provider.py" "$work"

@@ -22,6 +22,7 @@ mod schema;
 mod search;
 mod snapshot;
 mod text;
+mod vectors;
 mod write;
 
 use crate::clock::Clock;

@@ -5,7 +5,8 @@ use super::fault::Fault;
 use super::index::quantise::dot_exact;
 use super::index::{Candidate, CollectionIndex, RowMask};
 use super::read::metadata_of;
-use super::snapshot::{Snapshot, read_vector};
+use super::snapshot::Snapshot;
+use super::vectors::VectorReader;
 use crate::domain::{Embedding, Mode, ModelId};
 use crate::fusion::{Relevance, fuse};
 use crate::store::{Hit, SearchRequest, StoreError};
@@ -231,21 +232,13 @@ impl Search<'_> {
 
     /// The exact cosine of each chunk that is still there.
     fn cosines(&self, vector: &Embedding, chunks: &[i64]) -> Result<Vec<Scored>, Fault> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT embedding FROM vectors WHERE chunk_id = ?1")?;
-        let mut stored = Vec::with_capacity(vector.dimensions());
+        let mut vectors = VectorReader::new(self.connection, vector.dimensions());
         let mut cosines = Vec::with_capacity(chunks.len());
         for chunk in chunks {
-            let mut rows = statement.query([chunk])?;
-            let Some(row) = rows.next()? else { continue };
-            read_vector(
-                row.get_ref(0)?.as_blob().ok(),
-                vector.dimensions(),
-                &mut stored,
-            )
-            .map_err(|problem| Fault::Unsound(format!("vector of chunk {chunk}: {problem}")))?;
-            let score = dot_exact(vector.as_slice(), &stored).clamp(-1.0, 1.0);
+            let Some(stored) = vectors.read(*chunk)? else {
+                continue;
+            };
+            let score = dot_exact(vector.as_slice(), stored).clamp(-1.0, 1.0);
             cosines.push(Scored {
                 score,
                 chunk: *chunk,
