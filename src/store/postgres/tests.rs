@@ -109,6 +109,8 @@ fn every_kind_of_index_finds_nearly_all_and_filters_cost_nothing() {
     ] {
         let store = PostgresStore::open(PostgresSettings {
             quantization: kind,
+            // All of the documents are one statement, on a machine that may be busy.
+            statement_timeout: Duration::from_mins(1),
             ..settings(server.dsn())
         })
         .unwrap();
