@@ -184,9 +184,12 @@ fn profiles_survive_handlers_that_panic() {
     profile_while_handlers_panic(3);
 }
 
-/// The same for minutes.
+/// The same for minutes, or for as many seconds as `ALFRED_PROFILING_S` says.
 #[test]
 fn long_profiles_survive_handlers_that_panic() {
-    let (profiles, panics) = profile_while_handlers_panic(180);
-    assert!(profiles > 20 && panics > 1_000, "{profiles} {panics}");
+    let seconds = std::env::var("ALFRED_PROFILING_S").map_or(180, |said| said.parse().unwrap());
+    let (profiles, panics) = profile_while_handlers_panic(seconds);
+    println!("{seconds} s: {profiles} profiles, {panics} panics in handlers");
+    assert!(profiles > seconds / 9, "{profiles}");
+    assert!(panics > 5 * seconds, "{panics}");
 }
