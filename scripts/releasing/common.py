@@ -7,9 +7,9 @@ import pathlib
 import shlex
 import subprocess
 
-# Looking something up, and sending something over the network.
+# Looking something up, and sending something over the network: packages with their debug data are some 100 MB.
 LOOK_TIMEOUT_S = 60
-SEND_TIMEOUT_S = 600
+SEND_TIMEOUT_S = 1800
 # The tests, the gate or the packages, each with a first build.
 WORK_TIMEOUT_S = 3 * 3600
 
@@ -61,7 +61,7 @@ def say(text=""):
 
 def answer(command, cwd, timeout_s=LOOK_TIMEOUT_S):
     """What a command answers: its exit code and both outputs. It never asks anything."""
-    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    environment = quiet_environment({"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"})
     try:
         done = subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=timeout_s)
@@ -73,8 +73,8 @@ def answer(command, cwd, timeout_s=LOOK_TIMEOUT_S):
 
 
 def quiet_environment(extra=None):
-    """This environment for what is built, tested and measured: without alfred's settings, above all
-    without the webhook, which is told of the release alone."""
+    """This environment for commands: without alfred's settings, above all without the webhook, which is
+    told of the release alone."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ALFRED__")}
     return kept | (extra or {})
 
