@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 import scratch
@@ -58,17 +59,18 @@ class Workflows(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
 
     def test_actionlint_would_find_something(self):
-        text = (GITHUB / "workflows/gate.yml").read_text()
-        with scratch.tempfile.TemporaryDirectory() as folder:
-            for before, after, fault in (("runs-on:", "runs-upon:", "runs-upon"),
-                                         ("github.sha", "github.shaa", "shaa"),
-                                         ("needs: test", "needs: nothing", "nothing")):
-                path = pathlib.Path(folder) / "broken.yml"
-                source = text if before in text else (GITHUB / "workflows/ci.yml").read_text()
-                path.write_text(source.replace(before, after, 1))
-                done = subprocess.run(["scripts/actionlint", str(path)], cwd=scratch.ROOT, capture_output=True, text=True)
-                self.assertEqual(done.returncode, 1, done.stderr)
-                self.assertIn(fault, done.stderr)
+        text = (GITHUB / "workflows/ci.yml").read_text()
+        faults = (("timeout-minutes:", "timeout-hours:"), ("github.ref", "github.reff"), ("needs: test", "needs: nothing"))
+        for before, after in faults:
+            self.assertIn(before, text)
+            text = text.replace(before, after, 1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "broken.yml"
+            path.write_text(text)
+            done = subprocess.run(["scripts/actionlint", str(path)], cwd=scratch.ROOT, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        for fault in ("timeout-hours", "reff", "nothing"):
+            self.assertIn(fault, done.stderr)
 
     def test_actions_are_pinned(self):
         for path in [*WORKFLOWS, *GITHUB.glob("actions/*/action.yml")]:
