@@ -64,6 +64,9 @@ contract_files="
 /usr/share/alfred/grafana/provisioning/dashboards/alfred.yml
 /usr/share/alfred/loki/loki.yaml
 /usr/share/alfred/loki/alloy/config.alloy
+/usr/share/alfred/helm/agent-core/Chart.yaml
+/usr/share/alfred/helm/agent-core/values.schema.json
+/usr/share/alfred/helm/agent-core/templates/deployment.yaml
 /usr/share/bash-completion/completions/alfred
 "
 # What was not there yet when this was written, and is asked for as soon as its source is.
