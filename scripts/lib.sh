@@ -30,8 +30,8 @@ need_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# python_tool NAME REQUIREMENT PROGRAM: prints the path of a program out of a Python package, installed
-# once into a virtual environment of that name in the cache: ALFRED_CACHE, else
+# python_tool NAME REQUIREMENT PROGRAM: prints the path of a program out of a Python package (or several, with
+# spaces between), installed once into a virtual environment of that name in the cache: ALFRED_CACHE, else
 # ${XDG_CACHE_HOME:-~/.cache}/alfred.
 python_tool() (
   cache=${ALFRED_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/alfred}
@@ -44,7 +44,8 @@ python_tool() (
     python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv:- >&2
     rm -rf "$folder"
     python3 -m venv "$folder" >&2
-    "$folder/bin/python" -m pip --quiet --disable-pip-version-check install --retries 5 "$2" >&2 ||
+    # shellcheck disable=SC2086 # one word a package
+    "$folder/bin/python" -m pip --quiet --disable-pip-version-check install --retries 5 $2 >&2 ||
       fail "cannot install $2" "check that pip reaches a package index: pip download '$2'"
     echo "$2" >"$folder/complete"
   fi
