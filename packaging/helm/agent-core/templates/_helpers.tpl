@@ -94,18 +94,18 @@ imagePullSecrets:
 
 {{/*
 A value as TOML, on one line. JSON's strings, numbers and lists are TOML's, too; tables become inline tables, and
-what is null is left out. Helm reads numbers as floats: toJson writes whole ones without a point, toToml does not.
+what is null is left out. Helm reads numbers as floats: toRawJson writes whole ones without a point, toToml does not.
 */}}
 {{- define "agent-core.toml" -}}
 {{- if kindIs "map" . -}}
 { {{ $first := true }}
 {{- range $key, $value := . }}{{ if not (kindIs "invalid" $value) }}
-{{- if not $first }}, {{ end }}{{ $first = false }}{{ $key | toJson }} = {{ include "agent-core.toml" $value }}
+{{- if not $first }}, {{ end }}{{ $first = false }}{{ $key | toRawJson }} = {{ include "agent-core.toml" $value }}
 {{- end }}{{ end }} }
 {{- else if kindIs "slice" . -}}
 [{{ range $index, $value := . }}{{ if $index }}, {{ end }}{{ include "agent-core.toml" $value }}{{ end }}]
 {{- else -}}
-{{ toJson . }}
+{{ toRawJson . }}
 {{- end -}}
 {{- end }}
 
