@@ -6,12 +6,14 @@
 import contextlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
+import textwrap
 import time
 
 import yaml
-from chart import Rendered, nested
+from chart import ROOT, Rendered, nested
 from registry import same
 from running import ask, free_port
 
@@ -113,7 +115,9 @@ def anonymous(podman):
         capabilities = podman("exec", name, "grep", "CapEff", "/proc/1/status").split()[1]
         same(int(capabilities, 16), 0, "capabilities")
         said("it is not root, has no capability, and writes no file of its image; kubectl exec's alfred reaches it")
-        podman("exec", name, "alfred", "store", "backup", "/var/lib/alfred/backup.db")
+        podman("exec", name, "alfred", "store", "backup", "/var/lib/alfred/restore.db")
+        # What comes after the backup is gone once it is restored.
+        ask(f"{url}/v1/documents", {"content": "# Later\n\nThis came after the backup.\n", "source": "docs/later.md"})
         assert len(podman("exec", name, "alfred", "store", "check")) > 0
         memory = podman("exec", name, "grep", "VmHWM", "/proc/1/status").split()[1:]
         said(f"a backup is written while it serves; the daemon took at most {' '.join(memory)}")
@@ -124,7 +128,14 @@ def anonymous(podman):
         same(podman("inspect", "--format", "{{.State.ExitCode}}", name).strip(), "0", "exit code of a stop")
         assert 5 <= took < grace, f"it took {took:.1f} s to stop"
         said(f"it stops in order in {took:.1f} s, of which 5 s are its lame duck")
+    # The pod of docs/helm.md that restores, with the same user and claim.
+    [pod] = re.findall(r"<<'POD'\n(.*?)\n    POD\n", (ROOT / "docs/helm.md").read_text(), re.DOTALL)
+    container = yaml.safe_load(textwrap.dedent(pod))["spec"]["containers"][0]
+    podman("run", "--rm", "--user", "10001:10001", "--volume", "core-agent-core:/var/lib/alfred", "localhost/alfred:test", *container["command"])
+    said("the pod of docs/helm.md restores the backup")
     with podman.playing(rendered) as url:
+        documents = json.loads(ask(f"{url}/v1/documents")[1])["documents"]
+        same([document["source"] for document in documents], ["docs/helm.md"], "documents after the backup was restored")
         status, body = ask(f"{url}/v1/query", QUESTION)
         same((status, json.loads(body)["citations"][0]["source"]), (200, "docs/helm.md"), "after another pod took over the claim")
     said("another pod answers from the same claim")
