@@ -1,6 +1,6 @@
 """Packs a chart, and writes the index of the repository that it is put into. Called by scripts/helm-repo:
 
-    repository.py CHART DIR URL OWNER
+    repository.py CHART DIR OWNER
 
 Packed here and not by `helm package`, which stamps the time of day: the time is SOURCE_DATE_EPOCH, the order that
 of names, so that the same commit gives the same bits. Helm's own engine lints the chart before, and reads it after.
@@ -96,7 +96,7 @@ def write(path, data):
     partial.replace(path)
 
 
-def main(chart, folder, url, owner):
+def main(chart, folder, owner):
     """See above."""
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     folder = pathlib.Path(folder)
@@ -129,7 +129,7 @@ def main(chart, folder, url, owner):
     generated = max(about["created"] for versions in charts.values() for about in versions)
     index = {"apiVersion": "v1", "entries": charts, "generated": generated}
     write(folder / "index.yaml", yaml.safe_dump(index, sort_keys=True, width=120).encode())
-    print(f"{package.name} for ghcr.io/{owner}/alfred; {sum(map(len, charts.values()))} in {url}/index.yaml")
+    print(f"{package.name} for ghcr.io/{owner}/alfred; {sum(map(len, charts.values()))} in {folder}/index.yaml")
 
 
 if __name__ == "__main__":
