@@ -25,6 +25,7 @@ mod soak_capacity;
 mod soak_notice;
 mod soak_request;
 mod soak_resume;
+mod soak_server;
 mod status;
 pub mod store;
 mod wiring;

@@ -4,6 +4,7 @@ use super::soak_after::Around;
 use super::soak_capacity::{self, CapacityArgs};
 use super::soak_notice::{Noticed, Voice};
 use super::soak_request::RequestArgs;
+use super::soak_server::ServerArgs;
 use super::{Context, Outcome, soak_resume};
 use crate::client::Target;
 use crate::clock::SystemClock;
@@ -101,7 +102,7 @@ pub struct SoakArgs {
     #[arg(long, value_name = "COUNT")]
     pub max_in_flight: Option<usize>,
     /// What must hold: p95<300ms, max<2s, ok_p99<1s, error_rate<1%, throughput>9.9/s,
-    /// 'p95<500ms in every 5m', 'p95<300ms in last quarter', rss_growth<1MiB/h; repeatable
+    /// hit_rate>=0.9, 'p95<500ms in every 5m', 'p95<300ms in last quarter', rss_growth<1MiB/h; repeatable
     /// [default: p95<300ms and error_rate<1%]
     #[arg(long = "threshold", value_name = "EXPR")]
     pub thresholds: Vec<Threshold>,
@@ -117,6 +118,9 @@ pub struct SoakArgs {
     /// Where the target's metrics are [default with --unit or --pid: /metrics of the target]
     #[arg(long, value_name = "URL")]
     pub metrics: Option<Target>,
+    /// The Prometheus that scrapes the target.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Take no evidence when something goes wrong: no profile, threads, journal in RUN_DIR/evidence
     #[arg(long)]
     pub no_recorder: bool,
@@ -163,6 +167,7 @@ impl SoakArgs {
             unit: self.unit.clone(),
             pid: self.pid,
             metrics: self.metrics.clone(),
+            prometheus: self.server.settings(),
             recorder: self.no_recorder.then(RecorderSettings::disabled),
             ..self.request.settings()
         }
@@ -237,7 +242,13 @@ pub(super) fn perform(plan: &Plan, around: &Around<'_>) -> Outcome {
     let (Plan::New { scenario, .. } | Plan::Resume { scenario, .. }) = plan;
     let is_new = matches!(plan, Plan::New { .. });
     let unreached = scenario.unreached().filter(|_| is_new);
-    for note in scenario.unused().into_iter().chain(unreached) {
+    let unasked = scenario.unasked().filter(|_| is_new);
+    for note in scenario
+        .unused()
+        .into_iter()
+        .chain(unreached)
+        .chain(unasked)
+    {
         around.voice.warn(&note);
     }
     let mut view = Noticed::new(scenario.thresholds.clone(), around.voice);
@@ -373,6 +384,12 @@ pub(super) fn resolve_failure(error: ScenarioError) -> Failure {
 /// Why there is no run, and what to do; `place` is that of a new one.
 pub(super) fn run_failure(error: SoakError, place: Option<&Place>) -> Failure {
     match error {
+        SoakError::Queries(QueriesError::Relevance(relevance)) => {
+            Failure::usage("cannot start a soak").because(relevance).hint(
+                "name a file with --relevance FILE whose lines are a query, a tab, and the sources that \
+                 answer it, with tabs between",
+            )
+        }
         SoakError::Queries(queries) => {
             let is_absent = matches!(&queries, QueriesError::Read { .. });
             let hint = if is_absent {

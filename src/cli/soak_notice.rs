@@ -100,7 +100,7 @@ impl Noticed {
         view.into_iter().chain(records)
     }
 
-    fn alive(&mut self) {
+    fn tell_alive(&mut self) {
         self.told = SystemClock.monotonic();
         self.notifier.alive();
     }
@@ -116,7 +116,7 @@ impl Watch for Noticed {
 
     fn window(&mut self, window: &WindowRecord) {
         self.each().for_each(|watch| watch.window(window));
-        self.alive();
+        self.tell_alive();
         self.errors += window.counts.error;
         let p95 = window.response_us.p95;
         self.notifier.status(&format!(
@@ -144,7 +144,7 @@ impl Watch for Noticed {
         let since_told = SystemClock.monotonic().saturating_duration_since(self.told);
         let is_time = self.alive_every.is_some_and(|every| since_told >= every);
         if is_time && !progress.is_overdue(SLACK) {
-            self.alive();
+            self.tell_alive();
         }
     }
 
@@ -159,6 +159,19 @@ impl Watch for Noticed {
     fn interrupted(&mut self, interrupt: Interrupt) {
         self.each().for_each(|watch| watch.interrupted(interrupt));
         self.notifier.stopping("ending with this window");
+    }
+
+    fn waiting(&mut self, for_what: &str) {
+        self.each().for_each(|watch| watch.waiting(for_what));
+        self.notifier.status(for_what);
+    }
+
+    /// No window closes any more, and the watchdog is to know that all is well.
+    fn alive(&mut self) {
+        let since_told = SystemClock.monotonic().saturating_duration_since(self.told);
+        if self.alive_every.is_some_and(|every| since_told >= every) {
+            self.tell_alive();
+        }
     }
 }
 
@@ -235,6 +248,15 @@ impl Watch for Records {
             soak_run = self.soak_run,
             "{}",
             live::event_text(event)
+        );
+    }
+
+    fn waiting(&mut self, for_what: &str) {
+        tracing::info!(
+            scenario = self.scenario,
+            soak_run = self.soak_run,
+            "soak {}: {for_what}",
+            self.scenario
         );
     }
 

@@ -2,6 +2,7 @@
 
 use crate::client::Target;
 use crate::soak::check::Check;
+use crate::soak::relevance::{RelevanceSettings, SourcePointer};
 use crate::soak::settings::{Settings, StatusRange};
 use crate::soak::units::parse_duration;
 use std::collections::BTreeMap;
@@ -56,12 +57,24 @@ pub struct RequestArgs {
     /// 'size <= 64KiB'; repeatable
     #[arg(long = "check", value_name = "CHECK")]
     pub checks: Vec<Check>,
+    /// Which sources answer which query: lines of a query, a tab, and sources with tabs between; for
+    /// the threshold hit_rate>=0.9, on one of them being among the first three that an answer cites
+    #[arg(long, value_name = "FILE")]
+    pub relevance: Option<PathBuf>,
+    /// Where an answer has its sources, best first; a * stands for each element of a list
+    /// [default: /citations/*/source]
+    #[arg(long, value_name = "POINTER")]
+    pub relevance_pointer: Option<SourcePointer>,
 }
 
 impl RequestArgs {
     /// These settings and no others.
     pub(super) fn settings(&self) -> Settings {
         let headers: BTreeMap<String, String> = self.headers.iter().cloned().collect();
+        let relevance = RelevanceSettings {
+            file: self.relevance.clone(),
+            pointer: self.relevance_pointer.clone(),
+        };
         Settings {
             target: self.target.clone(),
             method: self.method.clone(),
@@ -78,6 +91,7 @@ impl RequestArgs {
             expected_status: (!self.expected_status.is_empty())
                 .then(|| self.expected_status.clone()),
             checks: (!self.checks.is_empty()).then(|| self.checks.clone()),
+            relevance: (relevance != RelevanceSettings::default()).then_some(relevance),
             ..Settings::default()
         }
     }

@@ -36,11 +36,14 @@ const UNIT: &[Column] = columns!(unit: processes, rss_bytes, pss_bytes, anon_byt
 const HOST: &[Column] = columns!(host: cpu_pressure_s, memory_pressure_s, io_pressure_s, load_1min,
     steal_s, cpu_s, available_bytes, free_bytes);
 
+/// Columns before them: memory of the generator, and judged answers.
+const OWN: &str = ",generator_rss_bytes,relevance_answers,relevance_hits";
+
 /// Headings, each with a comma before.
 pub(super) fn csv_head() -> String {
     UNIT.iter()
         .chain(HOST)
-        .fold(",generator_rss_bytes".to_owned(), |mut head, (name, _)| {
+        .fold(OWN.to_owned(), |mut head, (name, _)| {
             let _ = write!(head, ",{name}");
             head
         })
@@ -49,7 +52,9 @@ pub(super) fn csv_head() -> String {
 /// A window's values, each with a comma before.
 pub(super) fn csv_values(window: &WindowRecord) -> String {
     let rss = window.resources.generator_rss_bytes;
-    let mut line = format!(",{}", rss.map_or_else(String::new, |rss| rss.to_string()));
+    let rss = rss.map_or_else(String::new, |rss| rss.to_string());
+    let relevance = &window.relevance;
+    let mut line = format!(",{rss},{},{}", relevance.answers, relevance.hits);
     for (_, value) in UNIT.iter().chain(HOST) {
         let _ = write!(line, ",{}", value(window).unwrap_or_default());
     }

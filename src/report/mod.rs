@@ -14,6 +14,7 @@ mod junit;
 pub mod live;
 mod markup;
 mod prom;
+mod server;
 pub mod text;
 mod together;
 

@@ -45,6 +45,13 @@ pub(super) fn report(report: &Report) -> String {
         "The share of due requests that did not end ok, 0 to 1.",
         error_rate.as_slice(),
     );
+    if let Some(rate) = verdict.hit_rate {
+        page.gauge(
+            "alfred_soak_hit_rate",
+            "The share of judged answers with a relevant source among the first three, 0 to 1.",
+            &[(String::new(), rate)],
+        );
+    }
     page.gauge(
         "alfred_soak_throughput_per_second",
         "Requests that ended ok.",

@@ -1,11 +1,11 @@
 //! The report for people: percentiles, counts, thresholds, and last the verdict in a word.
 
-use super::{Report, beside};
+use super::{Report, beside, server};
 use crate::plain;
 use crate::soak::causes;
 use crate::soak::figure::Figure;
 use crate::soak::latency::{PERCENTILE_NAMES, Series};
-use crate::soak::record::{StepRecord, Verdict, VerdictRecord};
+use crate::soak::record::{JudgedRecord, StepRecord, Verdict, VerdictRecord};
 use crate::soak::run_folder::RecordedRun;
 use crate::soak::threshold::Threshold;
 use crate::soak::units::{show_count, show_duration, show_latency_us};
@@ -140,7 +140,24 @@ fn percentile_table(text: &mut String, report: &Report, palette: &Palette) {
             Series::Lag => "due to send",
         };
         let _ = writeln!(text, "   {}", palette.quiet.apply_to(note));
+        let is_beside = series == Series::Service;
+        if let Some(cells) = server::of(report)
+            .filter(|_| is_beside)
+            .and_then(server::cells)
+        {
+            server_row(text, &cells, palette);
+        }
     }
+}
+
+/// The target's own histogram, below the service time.
+fn server_row(text: &mut String, cells: &[String], palette: &Palette) {
+    let _ = write!(text, "{:<10}", "server");
+    for cell in cells {
+        let _ = write!(text, "{cell:>11}");
+    }
+    let note = "its own, by Prometheus";
+    let _ = writeln!(text, "   {}", palette.quiet.apply_to(note));
 }
 
 fn facts(text: &mut String, report: &Report, palette: &Palette) {
@@ -180,6 +197,9 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
         format!("{:.2} ok/s", verdict.throughput_per_s),
     );
     fact("queries", queries(verdict));
+    if let Some(line) = verdict.relevance.as_ref().map(relevance) {
+        fact("relevance", line);
+    }
     let lag = verdict.generator.lag_p99_ms;
     fact(
         "generator",
@@ -189,7 +209,7 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
             lag.map_or_else(|| "unknown".to_owned(), |lag| format!("{lag:.2} ms"))
         ),
     );
-    for (name, value) in beside_lines(report) {
+    for (name, value) in server_lines(report).into_iter().chain(beside_lines(report)) {
         fact(name, value);
     }
     for drift in &verdict.drift {
@@ -206,6 +226,20 @@ fn facts(text: &mut String, report: &Report, palette: &Palette) {
         let measured = verdict.coverage.measured_s;
         fact("note", format!("stopped early: {measured} s were measured"));
     }
+}
+
+/// What the target's own histogram said in each run that was checked.
+fn server_lines(report: &Report) -> Vec<(&'static str, String)> {
+    let records = report.runs.iter().filter_map(|run| {
+        let verdict = run.verdict.as_ref()?;
+        verdict.server.as_ref()
+    });
+    let lines = records.map(|record| {
+        let lines = server::lines(record);
+        let wrap = |line: &String| wrapped(line, WIDTH - 13).join(BELOW);
+        lines.iter().map(wrap).collect::<Vec<_>>().join(BELOW)
+    });
+    lines.map(|lines| ("server", lines)).collect()
 }
 
 /// What was sampled beside the requests, and what happened: names and texts of facts.
@@ -258,6 +292,26 @@ pub(super) fn queries(verdict: &VerdictRecord) -> String {
             text,
             "; {percent:.1} % of answers came from the embedding cache"
         );
+    }
+    text
+}
+
+/// How many judged answers were right.
+pub(super) fn relevance(judged: &JudgedRecord) -> String {
+    let counts = &judged.counts;
+    let rate = counts.hit_rate().map_or_else(
+        || "unknown".to_owned(),
+        |rate| format!("{:.2} %", rate * 100.0),
+    );
+    let mut text = format!(
+        "hit rate@{} {rate}: {} of {} answers, to {} judged queries",
+        judged.k,
+        show_count(counts.hits),
+        show_count(counts.answers),
+        show_count(judged.queries)
+    );
+    if counts.unread > 0 {
+        let _ = write!(text, "; {} were not looked at", show_count(counts.unread));
     }
     text
 }

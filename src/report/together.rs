@@ -58,6 +58,11 @@ pub(super) fn judge(runs: &[RecordedRun], tally: &Tally) -> Result<VerdictRecord
             .sum(),
         query_count: first.map_or(0, |run| run.run.scenario.query_count),
         unique: first.is_some_and(|run| run.run.scenario.unique),
+        judged_queries: first
+            .and_then(|run| run.run.scenario.relevance.as_ref())
+            .map(|relevance| relevance.queries),
+        // Each run was checked by itself.
+        server: None,
     });
     for run in runs {
         let problem = match &run.verdict {

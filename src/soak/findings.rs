@@ -346,6 +346,7 @@ mod tests {
             service_us: of(Series::Service),
             lag_us: of(Series::Lag),
             cache: crate::soak::tally::CacheCounts::default(),
+            relevance: crate::soak::relevance::RelevanceCounts::default(),
             resources: crate::soak::record::ResourceRecord::default(),
             unit: None,
             host: None,

@@ -12,6 +12,7 @@ use super::run::{Failing, Progress, SoakError, Watch};
 use super::run_log::{RunLog, RunLogError};
 use super::sampler::{Sampler, TimeLine, machine};
 use super::scenario::Scenario;
+use super::server::{self, Client, Question, ServerRecord};
 use super::tally::Tally;
 use super::units::{nanoseconds, seconds, signed};
 use super::verdict::{End, Evidence};
@@ -54,6 +55,14 @@ impl Past {
             clocks: ClockWatch::new(now, 0, 0),
         }
     }
+}
+
+/// How many queries a run asks.
+#[derive(Clone, Copy)]
+pub(super) struct Queries {
+    pub(super) count: u64,
+    /// Those with judgments; `None` without any.
+    pub(super) judged: Option<u64>,
 }
 
 /// How a run came to its end, or did not.
@@ -319,7 +328,7 @@ impl<'a> Keeper<'a> {
     pub(super) fn evidence<'b>(
         &'b mut self,
         end: End,
-        query_count: u64,
+        asked: Queries,
         shown: &'b (Findings, Vec<String>),
         watch: &mut dyn Watch,
     ) -> Evidence<'b> {
@@ -344,9 +353,52 @@ impl<'a> Keeper<'a> {
             suspended: self.past.clocks.suspended(),
             wall_step_ms: self.past.clocks.wall_step_ms(),
             generator_cpu_s: self.past.generator_cpu_s + generator_cpu_s,
-            query_count,
+            query_count: asked.count,
             unique: self.scenario.unique,
+            judged_queries: asked.judged,
+            server: None,
         }
+    }
+
+    /// When the last request had ended at the latest, from the end of the warm-up: now, or long ago of a run
+    /// whose planned end has passed.
+    pub(super) fn over_ns(&self) -> i64 {
+        let scenario = self.scenario;
+        let latest = scenario.load.duration + scenario.timeout + scenario.grace;
+        self.now().at_ns.min(signed(nanoseconds(latest)))
+    }
+
+    /// What the target's own histogram says, where a Prometheus is to be asked; of a run that was aborted
+    /// nobody is asked.
+    pub(super) fn ask_server(
+        &mut self,
+        end: End,
+        over_ns: i64,
+        watch: &mut dyn Watch,
+    ) -> Option<ServerRecord> {
+        let scenario = self.scenario;
+        let prometheus = scenario.prometheus.as_ref()?;
+        if matches!(end, End::Aborted(_)) {
+            return None;
+        }
+        let warmup_ns = signed(nanoseconds(scenario.load.warmup));
+        let question = Question {
+            prometheus,
+            target: &scenario.target,
+            trust: &scenario.trust,
+            origin_ns: self.begin.origin_ns.saturating_add(warmup_ns),
+            done_s: seconds(u64::try_from(over_ns).unwrap_or(0)),
+            client: Client {
+                tally: &self.past.tally,
+                thresholds: &scenario.thresholds,
+                measured_s: seconds(self.past.recorded_ns),
+                planned_s: seconds(self.planned_ns(end)),
+                warmup_s: scenario.load.warmup.as_secs_f64(),
+                expects_server_errors: scenario.expects_server_errors(),
+            },
+            clock: self.clock,
+        };
+        Some(server::ask(&question, watch))
     }
 
     /// Everything that was counted.

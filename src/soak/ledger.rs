@@ -2,8 +2,9 @@
 //!
 //! A request belongs to the window in which it was **due**, however late it ends, so a freeze shows
 //! in the window that caused it. A window closes, in order, when its time is over, everything due
-//! in it was handed over, and nothing of it is in flight; since every request ends by its timeout,
-//! windows stay open no longer than that past their end, and memory is bounded.
+//! in it was handed over, and nothing of it is in flight or being graded; since every request ends by its
+//! timeout, and grading takes milliseconds, windows stay open no longer than that past their end, and
+//! memory is bounded.
 //!
 //! Times are nanoseconds from the start of the run, warm-up included. Requests due in the warm-up
 //! are tracked and not counted.
@@ -62,14 +63,29 @@ impl Plan {
 
 /// Names a request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket {
+    number: u64,
+    due_ns: u64,
+}
 
 impl Ticket {
     /// Its number among all that were admitted, from 0.
     #[must_use]
     pub fn number(self) -> u64 {
-        self.0
+        self.number
     }
+}
+
+/// What became of an answer that was to be graded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// It was looked at.
+    Read {
+        /// Whether it cites a relevant source early enough.
+        is_hit: bool,
+    },
+    /// It was not: too large, or too many waited.
+    Unread,
 }
 
 /// A window whose account is complete.
@@ -115,6 +131,15 @@ pub struct Start {
 struct OpenWindow {
     tally: Tally,
     in_flight: usize,
+    /// Answers that are being graded, those announced less those that came; below 0 for a moment, when
+    /// a grade is quicker than the round of the loop that announces it.
+    grading: i64,
+}
+
+impl OpenWindow {
+    fn is_complete(&self) -> bool {
+        self.in_flight == 0 && self.grading == 0
+    }
 }
 
 const ENDED: u64 = u64::MAX;
@@ -176,10 +201,10 @@ impl Ledger {
         if shed {
             return None;
         }
-        let ticket = Ticket(self.first_ticket + self.due_ns.len() as u64);
+        let number = self.first_ticket + self.due_ns.len() as u64;
         self.due_ns.push_back(due_ns);
         self.in_flight += 1;
-        Some(ticket)
+        Some(Ticket { number, due_ns })
     }
 
     /// Everything due before `until_ns` has been admitted.
@@ -189,7 +214,7 @@ impl Ledger {
 
     /// A request goes out now.
     pub fn sent(&mut self, ticket: Ticket, now_ns: u64) {
-        if let Some(due_ns) = self.due_of(ticket)
+        if let Some(due_ns) = self.due_of(ticket.number)
             && let Some(window) = self.window(due_ns)
         {
             window.tally.sent(now_ns.saturating_sub(due_ns));
@@ -198,7 +223,7 @@ impl Ledger {
 
     /// A request that went out at `sent_ns` ended now. Ignored when it was abandoned before.
     pub fn ended(&mut self, ticket: Ticket, sent_ns: u64, now_ns: u64, outcome: Outcome) {
-        let Some(due_ns) = self.retire(ticket) else {
+        let Some(due_ns) = self.retire(ticket.number) else {
             return;
         };
         match &outcome {
@@ -219,12 +244,32 @@ impl Ledger {
         }
     }
 
-    /// The run is over: what is in flight is counted as unfinished, with its age.
+    /// The answer to a request that is about to end is being graded, and its window waits for that.
+    pub fn expect_grade(&mut self, ticket: Ticket) {
+        if let Some(window) = self.window(ticket.due_ns) {
+            window.grading += 1;
+        }
+    }
+
+    /// The answer to a request was graded.
+    pub fn graded(&mut self, ticket: Ticket, grade: Grade) {
+        if let Some(window) = self.window(ticket.due_ns) {
+            let relevance = &mut window.tally.relevance;
+            match grade {
+                Grade::Read { is_hit } => relevance.graded(is_hit),
+                Grade::Unread => relevance.unread += 1,
+            }
+            window.grading -= 1;
+        }
+    }
+
+    /// The run is over: what is in flight is counted as unfinished, with its age; what is still being
+    /// graded stays unread.
     pub fn abandon(&mut self, now_ns: u64) {
         let timeout_ns = self.plan.timeout_ns;
         let tickets = self.first_ticket..self.first_ticket + self.due_ns.len() as u64;
         for ticket in tickets {
-            let Some(due_ns) = self.retire(Ticket(ticket)) else {
+            let Some(due_ns) = self.retire(ticket) else {
                 continue;
             };
             if let Some(window) = self.window(due_ns) {
@@ -233,6 +278,11 @@ impl Ledger {
                     .tally
                     .unfinished(now_ns.saturating_sub(due_ns), timeout_ns);
             }
+        }
+        for window in &mut self.open {
+            let left = u64::try_from(window.grading).unwrap_or(0);
+            window.tally.relevance.unread += left;
+            window.grading = 0;
         }
     }
 
@@ -251,7 +301,7 @@ impl Ledger {
         let mut closed = Vec::new();
         while self.first_open < self.plan.windows()
             && self.plan.end_of(self.first_open) <= over_ns
-            && self.open.front().is_none_or(|window| window.in_flight == 0)
+            && self.open.front().is_none_or(OpenWindow::is_complete)
         {
             let index = self.first_open;
             let start_ns = self.plan.start_of(index);
@@ -288,14 +338,14 @@ impl Ledger {
         self.open.get_mut(place)
     }
 
-    fn due_of(&self, ticket: Ticket) -> Option<u64> {
-        let place = usize::try_from(ticket.0.checked_sub(self.first_ticket)?).ok()?;
+    fn due_of(&self, number: u64) -> Option<u64> {
+        let place = usize::try_from(number.checked_sub(self.first_ticket)?).ok()?;
         self.due_ns.get(place).copied().filter(|due| *due != ENDED)
     }
 
-    fn retire(&mut self, ticket: Ticket) -> Option<u64> {
-        let due_ns = self.due_of(ticket)?;
-        let place = usize::try_from(ticket.0 - self.first_ticket).ok()?;
+    fn retire(&mut self, number: u64) -> Option<u64> {
+        let due_ns = self.due_of(number)?;
+        let place = usize::try_from(number - self.first_ticket).ok()?;
         self.due_ns[place] = ENDED;
         self.in_flight -= 1;
         while self.due_ns.front() == Some(&ENDED) {
@@ -307,152 +357,5 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::soak::latency::{Series, value_at};
-    use crate::soak::tally::ErrorKind;
-    use proptest::prelude::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn plan() -> Plan {
-        Plan {
-            measured_from_ns: 100 * MS,
-            measured_ns: 950 * MS,
-            counted_from_ns: 0,
-            window_ns: 100 * MS,
-            timeout_ns: 300 * MS,
-            max_in_flight: 8,
-        }
-    }
-
-    const OK: Outcome = Outcome::Ok { cached: None };
-
-    #[test]
-    fn the_warm_up_is_not_counted_but_fills_the_cap() {
-        let mut ledger = Ledger::new(plan(), 0);
-        let tickets: Vec<_> = (0..9).map(|i| ledger.admit(i * MS)).collect();
-        assert!(tickets[7].is_some() && tickets[8].is_none());
-        assert_eq!(ledger.admit(101 * MS), None, "shed in the first window");
-        for ticket in tickets.into_iter().flatten() {
-            ledger.ended(ticket, 0, 150 * MS, OK);
-        }
-        ledger.handed_over(200 * MS);
-        let closed = ledger.take_closed(200 * MS);
-        assert_eq!(closed.len(), 1);
-        let counts = closed[0].tally.counts;
-        assert_eq!((counts.due, counts.shed, counts.ok), (1, 1, 0));
-    }
-
-    #[test]
-    fn a_window_waits_for_its_own_requests_and_for_the_schedule() {
-        let mut ledger = Ledger::new(plan(), 0);
-        let late = ledger.admit(110 * MS).unwrap();
-        let next = ledger.admit(210 * MS).unwrap();
-        ledger.ended(next, 210 * MS, 215 * MS, OK);
-        ledger.handed_over(300 * MS);
-        assert!(ledger.take_closed(300 * MS).is_empty());
-        assert_eq!(ledger.oldest_due_ns(), Some(110 * MS));
-        ledger.ended(late, 110 * MS, 320 * MS, OK);
-        let closed = ledger.take_closed(320 * MS);
-        assert_eq!(closed.iter().map(|w| w.index).collect::<Vec<_>>(), [0, 1]);
-        let response = closed[0].tally.latencies.of(Series::Response);
-        assert!(value_at(response, 1.0).unwrap().abs_diff(210_000) < 200);
-        // Time passed, but the schedule has not come so far: the next window stays open.
-        assert!(ledger.take_closed(900 * MS).is_empty());
-        assert_eq!(ledger.next_closes_by_ns(), Some((400 + 300) * MS));
-        ledger.handed_over(u64::MAX);
-        ledger.take_closed(u64::MAX);
-        assert_eq!(ledger.next_closes_by_ns(), None);
-    }
-
-    #[test]
-    fn the_last_window_may_be_shorter() {
-        let mut ledger = Ledger::new(plan(), 0);
-        ledger.handed_over(u64::MAX);
-        let closed = ledger.take_closed(u64::MAX);
-        assert_eq!(closed.len(), 10);
-        assert_eq!(closed[9].length_ns, 50 * MS);
-        assert_eq!(closed[9].start_ns, 900 * MS);
-    }
-
-    #[test]
-    fn a_resumed_run_begins_with_the_rest_of_a_window() {
-        let resumed = Plan {
-            counted_from_ns: 350 * MS,
-            ..plan()
-        };
-        let mut ledger = Ledger::new(resumed, 17);
-        let ticket = ledger.admit(460 * MS).unwrap();
-        assert_eq!(ticket.number(), 17);
-        ledger.ended(ticket, 460 * MS, 465 * MS, OK);
-        ledger.handed_over(600 * MS);
-        let closed = ledger.take_closed(600 * MS);
-        let shapes: Vec<_> = closed
-            .iter()
-            .map(|w| {
-                (
-                    w.index,
-                    w.start_ns / MS,
-                    w.length_ns / MS,
-                    w.tally.counts.ok,
-                )
-            })
-            .collect();
-        assert_eq!(shapes, [(3, 350, 50, 1), (4, 400, 100, 0)]);
-    }
-
-    #[test]
-    fn stops_with_the_window_it_is_in() {
-        let mut ledger = Ledger::new(plan(), 0);
-        assert!(!ledger.stop_after_this_window(99 * MS));
-        assert!(ledger.stop_after_this_window(350 * MS));
-        assert_eq!(ledger.plan().windows(), 3);
-        assert_eq!(ledger.plan().measured_ns, 300 * MS);
-    }
-
-    proptest! {
-        #[test]
-        fn every_due_request_is_accounted_for(
-            requests in prop::collection::vec((0_u64..1_050, 0_u64..500, 0_u8..4), 0..300),
-        ) {
-            let mut requests = requests;
-            requests.sort_unstable();
-            let mut ledger = Ledger::new(plan(), 0);
-            let mut total = Tally::default();
-            let mut flying: Vec<(u64, Ticket, u8)> = Vec::new();
-            let mut expected = 0;
-            for (due_ms, takes_ms, how) in requests {
-                let due_ns = due_ms * MS;
-                flying.retain(|(end_ns, ticket, how)| {
-                    let over = *end_ns <= due_ns && *how != 3;
-                    if over {
-                        let outcome = if *how == 0 { Outcome::Error(ErrorKind::Reset, "reset".into()) } else { OK };
-                        ledger.ended(*ticket, *end_ns, *end_ns, outcome);
-                    }
-                    !over
-                });
-                expected += u64::from(due_ms >= 100);
-                if let Some(ticket) = ledger.admit(due_ns) {
-                    ledger.sent(ticket, due_ns);
-                    flying.push((due_ns + takes_ms * MS, ticket, how));
-                }
-                for window in ledger.take_closed(due_ns) {
-                    prop_assert!(window.tally.counts.adds_up());
-                    total.add(&window.tally);
-                }
-            }
-            ledger.abandon(2_000 * MS);
-            ledger.handed_over(u64::MAX);
-            for window in ledger.take_closed(u64::MAX) {
-                prop_assert!(window.tally.counts.adds_up());
-                total.add(&window.tally);
-            }
-            prop_assert_eq!(total.counts.due, expected);
-            prop_assert!(total.counts.adds_up());
-            prop_assert_eq!(total.latencies.of(Series::Response).len(), expected);
-            prop_assert_eq!(total.latencies.of(Series::Ok).len(), total.counts.ok);
-            prop_assert_eq!(ledger.in_flight(), 0);
-        }
-    }
-}
+#[path = "ledger_tests.rs"]
+mod tests;

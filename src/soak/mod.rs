@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`settings`] and [`scenario`] (what is to be done) → [`schedule`] (when) → [`driver`] (doing it)
 //! → [`ledger`] and [`tally`] (what came of it) → [`run_log`] (on disk), beside what [`sampler`] saw, and
-//! [`recorder`] took at bad moments ([`evidence`])
-//! → [`findings`] (by way of [`view`], [`scopes`] and [`stats`]) → [`verdict`]. [`run`] ties
+//! [`recorder`] took at bad moments ([`evidence`]), and which answers were right ([`relevance`])
+//! → [`findings`] (by way of [`view`], [`scopes`] and [`stats`]), what the target's own histogram says
+//! ([`server`]) → [`verdict`]. [`run`] ties
 //! them together, [`capacity`] makes many in search of the highest rate, [`resume`] goes on with one that was cut off; [`run_folder`] reads a run back, [`shelf`] all of them. It is a client over HTTP and knows nothing of
 //! stores, models or searching.
 //!
@@ -31,6 +32,7 @@ pub mod queries;
 pub mod rates;
 pub mod record;
 pub mod recorder;
+pub mod relevance;
 pub mod repair;
 pub mod resume;
 pub mod run;
@@ -40,6 +42,7 @@ pub mod sampler;
 pub mod scenario;
 pub mod schedule;
 pub mod scopes;
+pub mod server;
 pub mod settings;
 pub mod shelf;
 pub mod stage;

@@ -27,6 +27,20 @@ impl Scenario {
         ))
     }
 
+    /// Queries that are judged and never asked; of files that cannot be read, nothing.
+    #[must_use]
+    pub fn unasked(&self) -> Option<String> {
+        let file = &self.relevance.as_ref()?.file;
+        let set = self.query_set().ok()?;
+        let (count, first) = set.relevant()?.unasked();
+        let (line, query) = first?;
+        Some(format!(
+            "{} queries of the relevance file {} are not in the query set; the first is in line {line}: {query:?}",
+            show_count(count),
+            file.display()
+        ))
+    }
+
     /// A number of requests that the time is too short for.
     #[must_use]
     pub fn unreached(&self) -> Option<String> {

@@ -10,7 +10,10 @@
 
 use super::latency::Percentiles;
 pub use super::recorder::settings::RecorderRecord;
+pub use super::relevance::{RelevanceCounts, RelevanceRecord};
 pub use super::sampler::record::{HostSample, UnitSample};
+pub use super::server::record::ServerRecord;
+pub use super::server::settings::PrometheusRecord;
 use super::stage::Stage;
 use super::tally::{CacheCounts, Counts};
 use super::units::nanoseconds;
@@ -102,6 +105,12 @@ pub struct ScenarioRecord {
     /// What answers had to hold besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
+    /// What sources of answers were held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relevance: Option<RelevanceRecord>,
+    /// The Prometheus that the target's own histogram was asked of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusRecord>,
     /// Thresholds as written.
     pub thresholds: Vec<String>,
     /// Drift budgets, as thresholds on growth.
@@ -206,6 +215,9 @@ pub struct WindowRecord {
     pub lag_us: Percentiles<u64>,
     /// What answers said of the target's cache.
     pub cache: CacheCounts,
+    /// Whether answers cited relevant sources, of queries with judgments.
+    #[serde(default, skip_serializing_if = "RelevanceCounts::is_empty")]
+    pub relevance: RelevanceCounts,
     /// What was used meanwhile.
     pub resources: ResourceRecord,
     /// What the unit or process under test used, where it is sampled.
@@ -287,6 +299,16 @@ pub struct VerdictRecord {
     pub steps: Vec<StepRecord>,
     /// What the target's cache did, as far as its answers say.
     pub cache: CacheRecord,
+    /// The share of judged answers with a relevant source among the first three, 0 to 1: hit rate@3.
+    /// There is none without judgments, or when no judged query was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hit_rate: Option<f64>,
+    /// The counts behind it, where there are judgments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relevance: Option<JudgedRecord>,
+    /// The target's own histogram, where a Prometheus was to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerRecord>,
     /// How well requests were made.
     pub generator: GeneratorRecord,
     /// How much of the plan was measured, and what the clocks did meanwhile.
@@ -388,6 +410,18 @@ pub struct CacheRecord {
     pub answers: u64,
     /// The cached share of these, 0 to 1; `null` when no answer said.
     pub hit_rate: Option<f64>,
+}
+
+/// The counts behind a hit rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedRecord {
+    /// So many of the first sources of an answer count.
+    pub k: u64,
+    /// Queries of the query set that have a judgment.
+    pub queries: u64,
+    /// Answers, hits, and answers that were not looked at.
+    #[serde(flatten)]
+    pub counts: RelevanceCounts,
 }
 
 /// How well requests were made.

@@ -10,7 +10,9 @@ use super::driver::Begin;
 use super::event::Event;
 use super::keeper::{Keeper, Past};
 use super::queries::QuerySet;
-use super::record::{RecorderRecord, RunRecord, ScenarioRecord, StartRecord};
+use super::record::{
+    PrometheusRecord, RecorderRecord, RelevanceRecord, RunRecord, ScenarioRecord, StartRecord,
+};
 use super::recorder::Facts;
 use super::recorder::settings::RecorderSettings;
 use super::repair;
@@ -141,6 +143,18 @@ pub fn settings_of(
             .map(PathBuf::from),
         insecure: Some(trust == Some("anybody")),
         checks: Some(parsed(&scenario.checks).map_err(wrong)?),
+        relevance: scenario
+            .relevance
+            .as_ref()
+            .map(RelevanceRecord::settings)
+            .transpose()
+            .map_err(wrong)?,
+        prometheus: scenario
+            .prometheus
+            .as_ref()
+            .map(PrometheusRecord::settings)
+            .transpose()
+            .map_err(wrong)?,
         window: Some(duration(scenario.window_s)?),
         warmup: Some(duration(scenario.warmup_s)?),
         arrivals: Some(if scenario.arrivals == "poisson" {
@@ -206,6 +220,9 @@ pub fn changes(then: &ScenarioRecord, now: &ScenarioRecord) -> Vec<String> {
         // The same texts may lie elsewhere, and a target that was started anew has another pid.
         value["queries"] = serde_json::Value::Null;
         value["sample"]["pid"] = serde_json::Value::Null;
+        if let Some(relevance) = value["relevance"].as_object_mut() {
+            relevance.remove("file");
+        }
         // Evidence is no part of what is measured or judged.
         value["recorder"] = serde_json::Value::Null;
         value

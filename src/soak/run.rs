@@ -4,7 +4,7 @@ use super::causes::Cause;
 use super::clocks::Reading;
 use super::driver::{Begin, Driver, Interrupt, Phase};
 use super::event::EventRecord;
-use super::keeper::{Keeper, Kept, Past};
+use super::keeper::{Keeper, Kept, Past, Queries};
 use super::latency::Series;
 use super::ledger::Start;
 use super::queries::{PathError, QueriesError, QuerySet, Requests};
@@ -91,6 +91,10 @@ pub trait Watch {
     fn event(&mut self, event: &EventRecord);
     /// A signal was seen.
     fn interrupted(&mut self, interrupt: Interrupt);
+    /// The load is over, and something else is waited for: told once.
+    fn waiting(&mut self, _for_what: &str) {}
+    /// All is well while it is waited for: some 20 times a second.
+    fn alive(&mut self) {}
 }
 
 /// Failures that a warning is worth.
@@ -249,7 +253,10 @@ pub(super) fn drive(
     watch: &mut dyn Watch,
 ) -> Result<FinishedRun, SoakError> {
     let folder = folder.to_owned();
-    let query_count = requests.queries();
+    let asked = Queries {
+        count: requests.queries(),
+        judged: requests.relevant().map(|relevant| relevant.judged()),
+    };
     let mut end = End::Planned;
     if !keeper.is_past_its_end() {
         let driver =
@@ -260,6 +267,7 @@ pub(super) fn drive(
         }
         keeper.take(driver.finish());
     }
+    let over_ns = keeper.over_ns();
     // There is no load any more that evidence could be of.
     keeper.close_recorder();
     keeper.record(true, watch)?;
@@ -268,7 +276,10 @@ pub(super) fn drive(
     keeper.finish_recorder(end, watch);
     let shown = run_folder::findings(&folder, &keeper.asked(end)).map_err(SoakError::Folder);
     let shown = shown.map_err(|error| lost(error, keeper.tally()))?;
-    let verdict = judge(&keeper.evidence(end, query_count, &shown, watch));
+    let server = keeper.ask_server(end, over_ns, watch);
+    let mut evidence = keeper.evidence(end, asked, &shown, watch);
+    evidence.server = server;
+    let verdict = judge(&evidence);
     let finished = keeper.finish(&verdict, watch);
     finished.map_err(|error| lost(error, keeper.tally()))?;
     Ok(FinishedRun { folder, verdict })

@@ -85,6 +85,7 @@ pub fn read(folder: &Path) -> Result<RecordedRun, RunFolderError> {
         tally.causes.add(&window.errors_by_cause);
         tally.cache.answers += window.cache.answers;
         tally.cache.cached += window.cache.cached;
+        tally.relevance.add(&window.relevance);
     }
     let judged_due = verdict.as_ref().map(|verdict| verdict.counts.due);
     if let Some(due) = judged_due.filter(|due| *due != tally.counts.due) {

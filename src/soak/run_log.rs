@@ -277,6 +277,7 @@ fn window_record(window: &ClosedWindow, resources: ResourceRecord, sample: Sampl
         service_us: tally.percentiles(Series::Service),
         lag_us: tally.percentiles(Series::Lag),
         cache: tally.cache,
+        relevance: tally.relevance,
         resources,
         unit: sample.unit,
         host: sample.host,

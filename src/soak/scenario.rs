@@ -6,7 +6,9 @@ use super::load::{Load, MIN_WINDOW};
 use super::queries::{Order, PathError, QUERY, QueriesError, QuerySet, Requests, Template};
 use super::record::ScenarioRecord;
 use super::recorder::settings::Recording;
+use super::relevance::{Judgments, Relevance, RelevanceError, RelevanceRecord, Relevant};
 use super::sampler::Sampling;
+use super::server::settings::Prometheus;
 use super::settings::{ArrivalKind, ScenarioError, Settings, StatusRange};
 use super::threshold::{Metric, Scope, Threshold};
 use super::units::{Rate, nanoseconds, show_duration};
@@ -74,6 +76,10 @@ pub struct Scenario {
     pub expected_status: Vec<StatusRange>,
     /// What answers must hold besides.
     pub checks: Vec<Check>,
+    /// What sources of answers are held against; `None`: nothing.
+    pub relevance: Option<Relevance>,
+    /// The Prometheus to ask of the target's own histogram at the end; `None`: none.
+    pub prometheus: Option<Prometheus>,
     /// What is sampled beside the windows.
     pub sampling: Sampling,
     /// What evidence is taken in a bad moment; `None`: none is.
@@ -112,6 +118,8 @@ impl Scenario {
             )));
         }
         let window = check_window(settings.window, load.duration)?;
+        let relevance = Relevance::resolve(settings.relevance)?;
+        check_relevance(relevance.as_ref(), &settings.thresholds, &columns)?;
         let trust = trust(settings.ca_file, settings.insecure)?;
         let timeout = settings.timeout.unwrap_or(Duration::from_secs(10));
         Ok(Self {
@@ -138,21 +146,47 @@ impl Scenario {
                 .expected_status
                 .unwrap_or_else(|| vec![StatusRange::SUCCESS]),
             checks: settings.checks.unwrap_or_default(),
+            relevance,
+            prometheus: Prometheus::resolve(settings.prometheus)?,
             sampling,
             recording,
             file: settings.file,
         })
     }
 
-    /// Reads the query set, when there is one: what the templates ask for.
+    /// Whether a status of 500 and above may be a good answer.
+    #[must_use]
+    pub fn expects_server_errors(&self) -> bool {
+        let mut ranges = self.expected_status.iter();
+        ranges.any(|range| (500..600).any(|status| range.contains(status)))
+    }
+
+    /// Reads the query set, when there is one: what the templates ask for, and which sources answer it.
     ///
     /// # Errors
-    /// As [`QuerySet::read`].
+    /// As [`QuerySet::read`] and [`Judgments::read`], and when no query that is judged is asked.
     pub fn query_set(&self) -> Result<QuerySet, QueriesError> {
-        match self.used_queries() {
-            Some(file) => QuerySet::read(file, &Template::columns([&self.path, &self.body])),
-            None => Ok(QuerySet::default()),
+        let Some(file) = self.used_queries() else {
+            return Ok(QuerySet::default());
+        };
+        let columns = Template::columns([&self.path, &self.body]);
+        let set = QuerySet::read(file, &columns)?;
+        let Some(relevance) = &self.relevance else {
+            return Ok(set);
+        };
+        let judgments = Judgments::read(&relevance.file)?;
+        let column = columns.iter().position(|column| column == QUERY);
+        let texts = set.texts(column.unwrap_or(0));
+        let relevant = Relevant::of(&judgments, relevance.pointer.clone(), texts);
+        if relevant.judged() == 0 {
+            let (_, first) = relevant.unasked();
+            return Err(QueriesError::Relevance(RelevanceError::Unasked {
+                path: relevance.file.clone(),
+                queries: file.to_owned(),
+                first: first.map_or_else(String::new, |(_, query)| query.clone()),
+            }));
         }
+        Ok(set.judged_by(relevant))
     }
 
     /// The requests of the run `id` from its query set.
@@ -209,12 +243,46 @@ impl Scenario {
                 }
             }),
             checks: self.checks.iter().map(ToString::to_string).collect(),
+            relevance: self.relevance_record(queries),
+            prometheus: self.prometheus.as_ref().map(Prometheus::record),
             thresholds: self.thresholds.iter().map(ToString::to_string).collect(),
             drift: self.drift.iter().map(ToString::to_string).collect(),
             steps: self.steps.iter().map(ToString::to_string).collect(),
             sample: self.sampling.record(),
             recorder: self.recording.as_ref().map(Recording::record),
         }
+    }
+
+    fn relevance_record(&self, queries: &QuerySet) -> Option<RelevanceRecord> {
+        let (relevance, relevant) = (self.relevance.as_ref()?, queries.relevant()?);
+        Some(RelevanceRecord {
+            file: relevance.file.display().to_string(),
+            pointer: relevance.pointer.to_string(),
+            blake3: relevant.digest().to_owned(),
+            queries: relevant.judged(),
+        })
+    }
+}
+
+/// Judgments are found by the query, and a hit rate needs judgments.
+fn check_relevance(
+    relevance: Option<&Relevance>,
+    thresholds: &Option<Vec<Threshold>>,
+    columns: &[String],
+) -> Result<(), ScenarioError> {
+    let has_query = columns.iter().any(|column| column == QUERY);
+    if relevance.is_some() && !has_query {
+        return Err(ScenarioError::Value(format!(
+            "relevance is known by the query, and neither body nor path has {{{{{QUERY}}}}}"
+        )));
+    }
+    let mut thresholds = thresholds.iter().flatten();
+    match thresholds.find(|threshold| threshold.metric() == Metric::HitRate) {
+        Some(threshold) if relevance.is_none() => Err(ScenarioError::Value(format!(
+            "{threshold} needs to know which sources answer which query: name a file of them with \
+             --relevance FILE"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -119,7 +119,8 @@ impl<'a> Watcher<'a> {
         if !follows && self.threshold.scope() != Scope::LastQuarter {
             self.stretch.clear();
         }
-        self.stretch.push(window.counts, window.length_s, histogram);
+        let counts = (window.counts, window.relevance);
+        self.stretch.push(counts, window.length_s, histogram);
         if self.stretch.windows() > self.length {
             self.stretch.pop();
         }
@@ -129,9 +130,11 @@ impl<'a> Watcher<'a> {
     }
 
     fn judge(&mut self, at_s: f64, last: &WindowRecord) {
-        let quiet = self.stretch.counts().due == 0;
+        let is_of_judged = self.threshold.metric() == Metric::HitRate;
+        let quiet = self.stretch.counts().due == 0
+            || (is_of_judged && self.stretch.relevance().answers == 0);
         if quiet && self.threshold.scope() != Scope::LastQuarter {
-            // Nothing was due, as the schedule had it: nothing to hold against the target.
+            // Nothing was due, or no query with a judgment: nothing to hold against the target.
             return;
         }
         let value = self.threshold.value(&self.stretch);

@@ -3,6 +3,8 @@
 use super::check::Check;
 use super::findings::StepBudget;
 use super::recorder::settings::RecorderSettings;
+use super::relevance::RelevanceSettings;
+use super::server::settings::PrometheusSettings;
 use super::stage::Stage;
 use super::threshold::Threshold;
 use super::units::{Rate, parse_duration};
@@ -84,6 +86,10 @@ pub struct Settings {
     /// What answers must hold besides.
     #[serde(deserialize_with = "parsed_list")]
     pub checks: Option<Vec<Check>>,
+    /// Which sources answer which query; default: nothing is known.
+    pub relevance: Option<RelevanceSettings>,
+    /// A Prometheus that scrapes the target; default: none is asked.
+    pub prometheus: Option<PrometheusSettings>,
     /// The systemd unit under test, sampled beside the windows.
     pub unit: Option<String>,
     /// Else the process under test.
@@ -203,7 +209,7 @@ pub enum ScenarioError {
     Value(String),
 }
 
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 34] = [
     "name",
     "target",
     "method",
@@ -231,6 +237,8 @@ const KEYS: [&str; 32] = [
     "steps",
     "expected_status",
     "checks",
+    "relevance",
+    "prometheus",
     "unit",
     "pid",
     "metrics",
@@ -268,8 +276,9 @@ impl Settings {
         }
         settings.file = std::path::absolute(path).ok();
         if let Some(folder) = path.parent() {
+            let judged = settings.relevance.as_mut().map(|said| &mut said.file);
             let files = [&mut settings.queries, &mut settings.ca_file];
-            for file in files.into_iter().flatten() {
+            for file in files.into_iter().chain(judged).flatten() {
                 *file = folder.join(&*file);
             }
         }
@@ -313,16 +322,23 @@ impl Settings {
             steps: self.steps.or(base.steps),
             expected_status: self.expected_status.or(base.expected_status),
             checks: self.checks.or(base.checks),
+            relevance: said_or(self.relevance, base.relevance, RelevanceSettings::or),
+            prometheus: said_or(self.prometheus, base.prometheus, PrometheusSettings::or),
             unit: self.unit.or(base.unit),
             pid: self.pid.or(base.pid),
             metrics: self.metrics.or(base.metrics),
             metrics_series: self.metrics_series.or(base.metrics_series),
-            recorder: match (self.recorder, base.recorder) {
-                (Some(said), Some(base)) => Some(said.or(base)),
-                (said, base) => said.or(base),
-            },
+            recorder: said_or(self.recorder, base.recorder, RecorderSettings::or),
             file: self.file.or(base.file),
         }
+    }
+}
+
+/// What is said, and what it leaves open from `base`.
+fn said_or<T>(said: Option<T>, base: Option<T>, or: fn(T, T) -> T) -> Option<T> {
+    match (said, base) {
+        (Some(said), Some(base)) => Some(or(said, base)),
+        (said, base) => said.or(base),
     }
 }
 

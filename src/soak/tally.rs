@@ -5,6 +5,7 @@
 
 use super::causes::{Cause, Causes};
 use super::latency::{Latencies, Percentiles, Series};
+use super::relevance::RelevanceCounts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -161,6 +162,8 @@ pub struct Tally {
     pub causes: Causes,
     /// What the answers said of the target's cache.
     pub cache: CacheCounts,
+    /// Whether the answers were right, of queries with judgments.
+    pub relevance: RelevanceCounts,
     /// How long they took.
     pub latencies: Latencies,
 }
@@ -222,6 +225,7 @@ impl Tally {
         self.causes.add(other.causes.by_name());
         self.cache.answers += other.cache.answers;
         self.cache.cached += other.cache.cached;
+        self.relevance.add(&other.relevance);
         for series in Series::ALL {
             self.latencies.add(series, other.latencies.of(series));
         }

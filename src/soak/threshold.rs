@@ -21,6 +21,8 @@ pub enum Metric {
     ErrorRate,
     /// The share of due requests that were not sent.
     Shed,
+    /// The share of judged answers with a relevant source among the first three.
+    HitRate,
     /// Requests that ended ok, a second.
     Throughput,
     /// How much a figure rises an hour, as the drift test has it.
@@ -130,6 +132,7 @@ impl Threshold {
             Metric::Mean(series) => view.mean_ms(series),
             Metric::ErrorRate => view.counts().error_rate(),
             Metric::Shed => super::tally::ratio(view.counts().shed, view.counts().due),
+            Metric::HitRate => view.relevance().hit_rate(),
             Metric::Throughput => view.throughput_per_s(),
             Metric::Growth(_) => None,
         }
@@ -198,7 +201,7 @@ impl Threshold {
         };
         match self.metric {
             Metric::Quantile(..) | Metric::Mean(_) => Figure::P95.show(value),
-            Metric::ErrorRate | Metric::Shed => format!("{:.2} %", value * 100.0),
+            Metric::ErrorRate | Metric::Shed | Metric::HitRate => format!("{:.2} %", value * 100.0),
             Metric::Throughput => format!("{value:.2}/s"),
             Metric::Growth(figure) => format!("{} an hour", figure.show_change(value)),
         }
@@ -237,7 +240,7 @@ impl FromStr for Threshold {
             format!(
                 "{text:?}: {:?} is none of p50, p90, p95, p99, p99.9 or another percentile, max, \
                  mean, each also of ok, service and lag (ok_p99), error_rate, throughput, shed, \
-                 and the growth of a figure (rss_growth)",
+                 hit_rate, and the growth of a figure (rss_growth)",
                 &expr[..at]
             )
         })?;
@@ -287,6 +290,7 @@ fn metric(name: &str) -> Option<Metric> {
         "error_rate" => return Some(Metric::ErrorRate),
         "throughput" => return Some(Metric::Throughput),
         "shed" => return Some(Metric::Shed),
+        "hit_rate" | "hit_rate@3" => return Some(Metric::HitRate),
         _ => {}
     }
     let (series, name) = match name.split_once('_') {
@@ -349,7 +353,7 @@ fn parse_amount(units: Units, text: &str) -> Option<f64> {
 fn parse_limit(metric: Metric, text: &str) -> Result<f64, String> {
     let (units, example) = match metric {
         Metric::Quantile(..) | Metric::Mean(_) => (TIMES, "300ms"),
-        Metric::ErrorRate | Metric::Shed => (SHARES, "1%"),
+        Metric::ErrorRate | Metric::Shed | Metric::HitRate => (SHARES, "1%"),
         Metric::Throughput => (RATES, "9.9/s"),
         Metric::Growth(figure) => match figure.unit() {
             Unit::Ms => (TIMES, "5ms/h"),
@@ -389,6 +393,8 @@ mod tests {
         assert_eq!(limit("error_rate<=0.5"), (Metric::ErrorRate, 0.5));
         assert_eq!(limit("shed<0.05%"), (Metric::Shed, 0.05 * 0.01));
         assert_eq!(limit("throughput>9.9/s"), (Metric::Throughput, 9.9));
+        assert_eq!(limit("hit_rate>=90%"), (Metric::HitRate, 0.9));
+        assert_eq!(limit("hit_rate@3 >= 0.9"), (Metric::HitRate, 0.9));
         let growth = |figure| Metric::Growth(figure);
         assert_eq!(
             limit("rss_growth<1MiB/h"),

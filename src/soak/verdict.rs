@@ -7,12 +7,14 @@ use super::figure::Figure;
 use super::findings::{self, Findings};
 use super::latency::{Series, value_at};
 use super::record::{
-    CacheRecord, CoverageRecord, DriftRecord, GeneratorRecord, ThresholdRecord, Verdict,
-    VerdictRecord,
+    CacheRecord, CoverageRecord, DriftRecord, GeneratorRecord, JudgedRecord, ServerRecord,
+    ThresholdRecord, Verdict, VerdictRecord,
 };
+use super::relevance;
+use super::server::record::NOT_CHECKED;
 use super::stats::drift::FROM_S;
 use super::tally::{ErrorKind, Tally, ratio};
-use super::threshold::{Scope, Threshold};
+use super::threshold::{Metric, Scope, Threshold};
 use super::units::{float, milliseconds, seconds, show_count};
 use super::view::Whole;
 use std::time::Duration;
@@ -23,6 +25,8 @@ const LAG_FLOOR_MS: f64 = 5.0;
 const LAG_SHARE: f64 = 0.1;
 /// Share of due requests that the cap, or this machine's own limits, may cost.
 pub(super) const SHED_SHARE: f64 = 0.001;
+/// Share of answers to judged queries that may stay unread.
+const UNREAD_SHARE: f64 = 0.01;
 /// Share of windows that may be missing.
 const MISSING_SHARE: f64 = 0.01;
 /// Boot time ahead of monotonic time by more than this is a suspended machine. The two clocks are
@@ -73,6 +77,10 @@ pub struct Evidence<'a> {
     pub query_count: u64,
     /// Whether every query was made different.
     pub unique: bool,
+    /// Queries with judgments; `None` without any.
+    pub judged_queries: Option<u64>,
+    /// What the target's own histogram says, where it was to be asked.
+    pub server: Option<ServerRecord>,
 }
 
 /// Judges a run.
@@ -232,7 +240,35 @@ fn invalid_reasons(evidence: &Evidence<'_>) -> Vec<String> {
     }
     reasons.extend(starved_reason(evidence, lag_limit_ms));
     reasons.extend(unjudged_reasons(evidence));
+    reasons.extend(unread_reason(evidence));
+    reasons.extend(evidence.server.iter().flat_map(server_reasons));
     reasons
+}
+
+/// A hit rate that gates is that of nearly all judged answers.
+fn unread_reason(evidence: &Evidence<'_>) -> Option<String> {
+    let mut thresholds = evidence.thresholds.iter();
+    let threshold = thresholds.find(|threshold| threshold.metric() == Metric::HitRate)?;
+    let relevance = &evidence.tally.relevance;
+    let share = relevance.unread_share();
+    let share = share.filter(|share| *share > UNREAD_SHARE)?;
+    Some(format!(
+        "{threshold} cannot be judged: {} answers to judged queries were not looked at, {:.1} % (1 % is \
+         allowed)",
+        show_count(relevance.unread),
+        share * 100.0
+    ))
+}
+
+/// Why the server's own figures are not those of the client.
+fn server_reasons(server: &ServerRecord) -> impl Iterator<Item = String> {
+    let what = if server.status == NOT_CHECKED {
+        "the server's own figures were not checked"
+    } else {
+        "the server's own figures disagree"
+    };
+    let reasons = server.reasons.iter().filter(|_| !server.agrees());
+    reasons.map(move |reason| format!("{what}: {reason}"))
 }
 
 /// Counted in time: a resumed run has a shorter window.
@@ -326,6 +362,13 @@ fn record(
             answers: tally.cache.answers,
             hit_rate: ratio(tally.cache.cached, tally.cache.answers),
         },
+        hit_rate: tally.relevance.hit_rate(),
+        relevance: evidence.judged_queries.map(|queries| JudgedRecord {
+            k: relevance::K as u64,
+            queries,
+            counts: tally.relevance,
+        }),
+        server: evidence.server.clone(),
         generator: GeneratorRecord {
             cpu_cores: per_second(evidence.generator_cpu_s),
             lag_p99_ms: lag_p99_ms(tally),

@@ -1,6 +1,7 @@
 //! PURE: what a threshold can ask of a set of requests: of a run, or of a stretch of its windows.
 
 use super::latency::{Series, value_at};
+use super::relevance::RelevanceCounts;
 use super::tally::{Counts, Tally};
 use super::units::{float, milliseconds, seconds};
 use hdrhistogram::Histogram;
@@ -14,6 +15,8 @@ pub trait View {
     fn mean_ms(&self, series: Series) -> Option<f64>;
     /// How they ended.
     fn counts(&self) -> Counts;
+    /// Whether answers were right, where that is known.
+    fn relevance(&self) -> RelevanceCounts;
     /// For how many seconds they were due.
     fn length_s(&self) -> f64;
 
@@ -46,6 +49,10 @@ impl View for Whole<'_> {
         self.tally.counts
     }
 
+    fn relevance(&self) -> RelevanceCounts {
+        self.tally.relevance
+    }
+
     fn length_s(&self) -> f64 {
         seconds(self.measured_ns)
     }
@@ -55,6 +62,7 @@ impl View for Whole<'_> {
 #[derive(Clone, Debug, Default)]
 struct Part {
     counts: Counts,
+    relevance: RelevanceCounts,
     length_s: f64,
     /// Microseconds and how often.
     recorded: Vec<(u64, u64)>,
@@ -89,7 +97,12 @@ impl Stretch {
     }
 
     /// A window comes in.
-    pub fn push(&mut self, counts: Counts, length_s: f64, histogram: &Histogram<u64>) {
+    pub fn push(
+        &mut self,
+        (counts, relevance): (Counts, RelevanceCounts),
+        length_s: f64,
+        histogram: &Histogram<u64>,
+    ) {
         let recorded: Vec<(u64, u64)> = histogram
             .iter_recorded()
             .map(|step| (step.value_iterated_to(), step.count_at_value()))
@@ -100,6 +113,7 @@ impl Stretch {
         }
         self.parts.push_back(Part {
             counts,
+            relevance,
             length_s,
             recorded,
         });
@@ -153,6 +167,12 @@ impl View for Stretch {
         all
     }
 
+    fn relevance(&self) -> RelevanceCounts {
+        let mut all = RelevanceCounts::default();
+        self.parts.iter().for_each(|part| all.add(&part.relevance));
+        all
+    }
+
     fn length_s(&self) -> f64 {
         self.parts.iter().map(|part| part.length_s).sum()
     }
@@ -180,7 +200,8 @@ mod tests {
                 for us in values {
                     one.record(SERIES, us * 1_000);
                 }
-                stretch.push(Counts::default(), 1.0, one.of(SERIES));
+                let counts = (Counts::default(), RelevanceCounts::default());
+                stretch.push(counts, 1.0, one.of(SERIES));
                 if stretch.windows() > keep {
                     stretch.pop();
                 }

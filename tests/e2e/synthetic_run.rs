@@ -168,6 +168,8 @@ impl Synthetic {
             generator_cpu_s: 0.2 * float(self.windows),
             query_count: 500,
             unique: false,
+            judged_queries: None,
+            server: None,
         });
         log.finish(&verdict).unwrap();
     }
@@ -203,6 +205,8 @@ impl Synthetic {
                 trust: None,
                 expected_status: vec!["200-299".to_owned()],
                 checks: Vec::new(),
+                relevance: None,
+                prometheus: None,
                 thresholds: self.thresholds.clone(),
                 drift: Vec::new(),
                 steps: Vec::new(),

@@ -1,33 +1,42 @@
 //! Tables that belong to no plot: percentiles of all series side by side, the scenario, the host.
 
 use super::words::{cells, length, size};
-use crate::report::Report;
 use crate::report::markup::Table;
+use crate::report::{Report, server};
 use crate::soak::latency::{PERCENTILE_NAMES, Series};
-use crate::soak::record::{HostRecord, RunRecord, ScenarioRecord};
+use crate::soak::record::{HostRecord, RelevanceRecord, RunRecord, ScenarioRecord};
 use crate::soak::run_folder::RecordedRun;
 use crate::soak::units::show_count;
 
 /// Longest body template that is shown whole, in characters.
 const BODY_SHOWN: usize = 2_000;
 
-/// Percentiles of the four series side by side: a row a percentile.
+/// Percentiles of the four series side by side, a row a percentile; the server's own buckets beside those of
+/// the service time, where they are known.
 pub(super) fn percentiles(page: &mut String, report: &Report) {
     page.push_str("<h2 id=\"percentiles\">Percentiles</h2>\n");
+    let mut columns: Vec<(&str, Vec<String>)> = Vec::new();
+    for series in Series::ALL {
+        let percentiles = report.tally.percentiles(series).in_ms();
+        columns.push((series.as_str(), cells(&percentiles).collect()));
+        let own = server::of(report).filter(|_| series == Series::Service);
+        if let Some(cells) = own.and_then(server::cells) {
+            columns.push(("server", cells.into()));
+        }
+    }
+    let head: Vec<&str> = std::iter::once("percentile")
+        .chain(columns.iter().map(|(name, _)| *name))
+        .collect();
     let table = Table {
         label: "Percentiles",
         caption: "Response: from due, every due request. Ok: from due, those that ended ok. Service: \
                   from send. Lag: from due to send. Response far above service means waiting before \
                   sending.",
-        head: &["percentile", "response", "ok", "service", "lag"],
+        head: &head,
         last_is_words: false,
     };
-    let columns = Series::ALL.map(|series| {
-        let percentiles = report.tally.percentiles(series).in_ms();
-        cells(&percentiles).collect::<Vec<String>>()
-    });
     let rows = PERCENTILE_NAMES.iter().enumerate().map(|(place, name)| {
-        let values = columns.iter().map(|column| column[place].clone());
+        let values = columns.iter().map(|(_, column)| column[place].clone());
         std::iter::once((*name).to_owned()).chain(values).collect()
     });
     table.write(page, rows);
@@ -78,7 +87,7 @@ fn load(scenario: &ScenarioRecord) -> [Row; 8] {
     ]
 }
 
-fn requests(scenario: &ScenarioRecord) -> [Row; 9] {
+fn requests(scenario: &ScenarioRecord) -> [Row; 11] {
     let sample = &scenario.sample;
     let mut body: String = scenario.body.chars().take(BODY_SHOWN).collect();
     if body.len() < scenario.body.len() {
@@ -107,6 +116,20 @@ fn requests(scenario: &ScenarioRecord) -> [Row; 9] {
         ("trust", scenario.trust.clone()),
         ("expected status", Some(scenario.expected_status.join(", "))),
         ("checks", Some(scenario.checks.join(", "))),
+        (
+            "relevance",
+            scenario.relevance.as_ref().map(|relevance| {
+                let RelevanceRecord { file, pointer, .. } = relevance;
+                format!("{file}, sources at {pointer}, BLAKE3 {}", relevance.blake3)
+            }),
+        ),
+        (
+            "Prometheus",
+            scenario
+                .prometheus
+                .as_ref()
+                .map(|asked| format!("{} {{{}}}", asked.url, asked.selector)),
+        ),
         (
             "sampled",
             unit.or_else(|| sample.pid.map(|pid| format!("process {pid}"))),

@@ -13,6 +13,7 @@ mod grid;
 mod heat;
 mod marks;
 mod plots;
+mod server;
 mod top;
 mod values;
 mod words;
@@ -79,6 +80,7 @@ pub(super) fn page(report: &Report) -> Result<String, ReportError> {
         top::comparison(&mut page, comparison);
     }
     top::grounds(&mut page, report);
+    server::write(&mut page, report);
     plots(&mut page, report, &shown);
     facts::percentiles(&mut page, report);
     events(&mut page, &shown);

@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::report::beside;
 use crate::report::compare::{Compared, Comparison, TOO_NOISY};
 use crate::report::markup::{Table, escape};
-use crate::report::text::queries;
+use crate::report::text::{queries, relevance};
 use crate::soak::figure::Figure;
 use crate::soak::record::{DriftRecord, StepRecord, ThresholdRecord, Verdict, VerdictRecord};
 use crate::soak::threshold::Threshold;
@@ -355,6 +355,7 @@ fn coverage(page: &mut String, report: &Report) {
         ),
         format!("queries: {}", queries(verdict)),
     ];
+    lines.extend(verdict.relevance.as_ref().map(relevance));
     lines.extend(report.runs.iter().filter_map(beside::unreached_line));
     if coverage.suspended_ms > 0 {
         let slept_s = float(coverage.suspended_ms) / 1e3;

@@ -160,6 +160,11 @@ impl Watch for Lines {
         self.say(&event_text(event));
     }
 
+    fn waiting(&mut self, for_what: &str) {
+        self.say_gathered();
+        self.say(for_what);
+    }
+
     fn interrupted(&mut self, interrupt: Interrupt) {
         self.say(&interrupt_text(interrupt));
     }

@@ -1,7 +1,7 @@
 //! PURE: thresholds while a run goes on: their value now, and how far that is from the limit.
 
 use crate::soak::latency::{Percentiles, Series};
-use crate::soak::record::WindowRecord;
+use crate::soak::record::{RelevanceCounts, WindowRecord};
 use crate::soak::tally::Counts;
 use crate::soak::threshold::{Scope, Threshold};
 use crate::soak::units::milliseconds;
@@ -134,6 +134,10 @@ impl View for Recorded<'_> {
 
     fn counts(&self) -> Counts {
         self.0.counts
+    }
+
+    fn relevance(&self) -> RelevanceCounts {
+        self.0.relevance
     }
 
     fn length_s(&self) -> f64 {

@@ -193,6 +193,10 @@ impl Watch for Screen {
         self.say_above(&event_text(event));
     }
 
+    fn waiting(&mut self, for_what: &str) {
+        self.say_above(for_what);
+    }
+
     fn interrupted(&mut self, interrupt: Interrupt) {
         self.course.interrupted = Some(interrupt_text(interrupt));
     }

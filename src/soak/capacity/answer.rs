@@ -12,6 +12,7 @@
 use super::search::Answer;
 use crate::soak::latency::Series;
 use crate::soak::record::{Verdict, VerdictRecord, WindowRecord};
+use crate::soak::relevance::RelevanceCounts;
 use crate::soak::stats::theil_sen;
 use crate::soak::tally::{Counts, ErrorKind, Tally, ratio};
 use crate::soak::threshold::{Metric, Threshold};
@@ -220,6 +221,10 @@ impl View for Sent<'_> {
             shed: 0,
             ..counts
         }
+    }
+
+    fn relevance(&self) -> RelevanceCounts {
+        self.0.relevance()
     }
 
     fn length_s(&self) -> f64 {

@@ -97,6 +97,8 @@ impl Plan {
         settings.grace = settings.grace.or(Some(timeout.min(GRACE)));
         (settings.drift, settings.steps) = (None, None);
         (settings.stages, settings.count) = (None, None);
+        // Each step would wait for a scrape, and most are shorter than the distance of two.
+        settings.prometheus = None;
         // A search goes beyond what the target holds on purpose.
         settings.recorder = Some(RecorderSettings::disabled());
         let scenario = of_rate(&settings, bounds.from, step)?;

@@ -2,6 +2,7 @@
 
 use crate::soak::latency::Percentiles;
 use crate::soak::record::{ResourceRecord, WindowRecord};
+use crate::soak::relevance::RelevanceCounts;
 use crate::soak::tally::{CacheCounts, Counts};
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub(super) fn window(start_s: f64, median_ms: Option<f64>) -> WindowRecord {
         service_us: ok_us,
         lag_us: Percentiles::default(),
         cache: CacheCounts::default(),
+        relevance: RelevanceCounts::default(),
         resources: ResourceRecord::default(),
         unit: None,
         host: None,

@@ -35,6 +35,11 @@ impl Asking {
         self.form.method()
     }
 
+    /// The requests themselves.
+    pub(super) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     /// Puts request `number` in the place of what is in `into`.
     pub(super) fn write(&self, number: u64, into: &mut Vec<u8>) {
         let said = self.requests.of(number);

@@ -1,14 +1,16 @@
 //! What happened since the ledger was last locked, so that it is locked once for many requests.
 
 use super::flights::Flight;
-use crate::soak::ledger::{Ledger, Ticket};
+use crate::soak::ledger::{Grade, Ledger, Ticket};
 use crate::soak::tally::Outcome;
 
 /// Entries for the ledger. It is emptied in every round of the loop, so it holds no more than a round
-/// makes: at most two for each request in flight.
+/// makes: at most three for each request in flight.
 #[derive(Default)]
 pub(super) struct Books {
     sent: Vec<(Ticket, u64)>,
+    /// Answers that are to be graded; whether somebody does.
+    to_grade: Vec<(Ticket, bool)>,
     ended: Vec<Ended>,
 }
 
@@ -23,6 +25,11 @@ impl Books {
         self.sent.push((ticket, sent_ns));
     }
 
+    /// The answer to a request that ends is to be graded: `is_taken` is whether that will happen.
+    pub(super) fn to_grade(&mut self, ticket: Ticket, is_taken: bool) {
+        self.to_grade.push((ticket, is_taken));
+    }
+
     pub(super) fn ended(&mut self, flight: Flight, at_ns: u64, outcome: Outcome) {
         self.ended.push(Ended {
             flight,
@@ -35,6 +42,13 @@ impl Books {
     pub(super) fn enter(&mut self, ledger: &mut Ledger) {
         for (ticket, sent_ns) in self.sent.drain(..) {
             ledger.sent(ticket, sent_ns);
+        }
+        // Before the request ends: its window could close.
+        for (ticket, is_taken) in self.to_grade.drain(..) {
+            ledger.expect_grade(ticket);
+            if !is_taken {
+                ledger.graded(ticket, Grade::Unread);
+            }
         }
         for ended in self.ended.drain(..) {
             let Flight {

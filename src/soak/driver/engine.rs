@@ -9,13 +9,14 @@ use super::Shared;
 use super::asking::Asking;
 use super::books::Books;
 use super::flights::{Flight, Flights, Stage};
+use super::grader::{Grader, MAX_BYTES};
 use super::judge::{self, Judge};
 use super::link::{Link, Step};
 use super::links::Links;
 use super::opener::{Opened, Opener};
 use super::pace::Pace;
 use super::poll::{Found, Poll, Ready};
-use crate::client::{Answer, ClientError};
+use crate::client::{Answer, BodyLimits, ClientError};
 use crate::soak::ledger::Ticket;
 use crate::soak::scenario::Scenario;
 use crate::soak::tally::{ErrorKind, Outcome};
@@ -40,6 +41,8 @@ pub(super) struct Engine {
     pub(super) opener: Opener,
     pub(super) asking: Asking,
     pub(super) judge: Judge,
+    /// Where answers are to be graded.
+    pub(super) grader: Option<Grader>,
     pub(super) limits: Limits,
     pub(super) work: Work,
 }
@@ -179,7 +182,7 @@ impl Engine {
     /// Puts the request that is written down on an idle connection, or sees to one. A connection that
     /// turns out to be closed before a byte was written is replaced; nothing is ever sent twice.
     fn place(&mut self, number: u64) {
-        let limits = self.judge.limits();
+        let limits = self.limits_of(number);
         while let Some(slot) = self.work.links.take_idle() {
             let Some(link) = self.work.links.get(slot) else {
                 continue;
@@ -194,6 +197,32 @@ impl Engine {
             return;
         }
         self.seek(number);
+    }
+
+    /// How much of the answer to request `number` is read and kept.
+    fn limits_of(&self, number: u64) -> BodyLimits {
+        let is_graded = self.grader.as_ref().is_some_and(|grader| {
+            let place = self.asking.requests().place_of(number);
+            grader.wants(place)
+        });
+        self.judge.limits(if is_graded { MAX_BYTES } else { 0 })
+    }
+
+    /// A good answer came: it is handed over to be graded, where its query has a judgment.
+    fn hand_over(&mut self, slot: usize, number: u64) {
+        let Some(grader) = &self.grader else {
+            return;
+        };
+        let place = self.asking.requests().place_of(number);
+        if !grader.wants(place) {
+            return;
+        }
+        let ticket = self.work.flights.get(number).map(|flight| flight.ticket);
+        let link = self.work.links.get(slot);
+        if let (Some(ticket), Some(link)) = (ticket, link) {
+            let is_taken = grader.take(ticket, place, link.answer().body());
+            self.work.books.to_grade(ticket, is_taken);
+        }
     }
 
     /// A request needs a connection, and none is idle.
@@ -226,7 +255,7 @@ impl Engine {
                 self.serve_waiting();
             }
             Ok(socket) => {
-                let limits = self.judge.limits();
+                let limits = self.limits_of(number);
                 let key = self.work.links.next_key();
                 if let Err(source) = self.poll.add(&socket, key) {
                     self.end(number, judge::failed(&ClientError::Local { source }));
@@ -296,6 +325,9 @@ impl Engine {
                 let ended_ns = self.shared.now_ns();
                 let outcome = self.judge.outcome(link.answer());
                 let may_stay = link.may_stay();
+                if matches!(outcome, Outcome::Ok { .. }) {
+                    self.hand_over(slot, number);
+                }
                 self.end_at(number, ended_ns, outcome);
                 if may_stay {
                     self.work.links.rest(slot);

@@ -41,8 +41,8 @@ impl Judge {
         }
     }
 
-    /// How much of the next answer is read and kept.
-    pub(super) fn limits(&self) -> BodyLimits {
+    /// How much of the next answer is read and kept: at least `keep_bytes`.
+    pub(super) fn limits(&self, keep_bytes: u64) -> BodyLimits {
         let probed_bytes = if self.probe.looks() {
             MAX_PROBED_BYTES
         } else {
@@ -50,7 +50,7 @@ impl Judge {
         };
         BodyLimits {
             max_bytes: self.max_bytes,
-            keep_bytes: probed_bytes.max(self.checked_bytes),
+            keep_bytes: probed_bytes.max(self.checked_bytes).max(keep_bytes),
         }
     }
 

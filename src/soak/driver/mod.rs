@@ -3,12 +3,14 @@
 //! The engine ([`engine`]) sleeps to the next due time or until an answer comes, enters each due
 //! request into the [`Ledger`] and writes it out, at most `max_in_flight` at a time. It never blocks, so
 //! a target that stops answering delays no request that is due later. Connections come from the
-//! opener ([`opener`]). The caller's thread watches with [`Driver`] and writes.
+//! opener ([`opener`]); where it is known which answers are right, the grader ([`grader`]) looks at
+//! them. The caller's thread watches with [`Driver`] and writes.
 
 mod asking;
 mod books;
 mod engine;
 mod flights;
+mod grader;
 mod judge;
 mod link;
 mod links;
@@ -25,6 +27,7 @@ use super::units::{nanoseconds, signed};
 use crate::client::{ClientError, Connector};
 use asking::Asking;
 use engine::{Engine, Limits, Work};
+use grader::Grader;
 use judge::Judge;
 use opener::Opener;
 use pace::Pace;
@@ -149,6 +152,11 @@ impl Driver {
         let poll = Poll::new()?;
         let waker = poll.waker();
         let connector = connector(scenario)?;
+        let grading = requests
+            .relevant()
+            .map(|relevant| Grader::start(Arc::clone(relevant), Arc::clone(&shared)))
+            .transpose()?;
+        let (grader, grading) = grading.unzip();
         let asking = Asking::new(scenario, requests)?;
         let (opener, opening) = Opener::start(
             connector,
@@ -163,6 +171,7 @@ impl Driver {
             opener,
             asking,
             judge: Judge::new(scenario),
+            grader,
             limits: Limits::of(scenario),
             work: Work::default(),
         };
@@ -170,8 +179,11 @@ impl Driver {
             shared,
             plan,
             grace_ns: nanoseconds(scenario.grace),
-            // The opener ends after the engine, which holds the other end of its queue.
-            threads: vec![engine.spawn()?, opening],
+            // The others end after the engine, which holds the other ends of their queues.
+            threads: [engine.spawn()?, opening]
+                .into_iter()
+                .chain(grading)
+                .collect(),
             waker,
         })
     }

@@ -7,9 +7,11 @@ mod template;
 pub use read::{QueriesError, QuerySet};
 pub use template::{QUERY, Template};
 
+use super::relevance::Relevant;
 use bytes::Bytes;
 use http::Uri;
 use shuffle::permuted;
+use std::sync::Arc;
 
 /// What one request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,16 +85,28 @@ impl Requests {
         self.set.len() as u64
     }
 
-    /// What request `number` says.
+    /// Which sources answer which queries, where that is known.
     #[must_use]
-    pub fn of(&self, number: u64) -> Said {
+    pub fn relevant(&self) -> Option<&Arc<Relevant>> {
+        self.set.relevant()
+    }
+
+    /// The place in the query set of what request `number` asks.
+    #[must_use]
+    pub fn place_of(&self, number: u64) -> usize {
         let length = self.set.len().max(1) as u64;
         let (pass, place) = (number / length, number % length);
         let place = match self.order.shuffle {
             Some(seed) => permuted(place, length, seed, pass),
             None => place,
         };
-        let place = usize::try_from(place).unwrap_or(0);
+        usize::try_from(place).unwrap_or(0)
+    }
+
+    /// What request `number` says.
+    #[must_use]
+    pub fn of(&self, number: u64) -> Said {
+        let place = self.place_of(number);
         if let Some(ready) = self.ready.get(place) {
             return ready.clone();
         }

@@ -1,10 +1,12 @@
 //! Reads a query set: lines of text, lines of JSON (`.jsonl`, `.ndjson`) or CSV (`.csv`).
 
 use super::template::QUERY;
+use crate::soak::relevance::{RelevanceError, Relevant};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Largest query file, in bytes: what templates ask for is kept in memory, once as it is and once
 /// as request bodies.
@@ -47,6 +49,9 @@ pub enum QueriesError {
         /// What there is.
         found: String,
     },
+    /// There is no saying which answers are right.
+    #[error(transparent)]
+    Relevance(#[from] RelevanceError),
     /// It holds no query.
     #[error("the query set {} is empty", path.display())]
     Empty {
@@ -59,6 +64,7 @@ pub enum QueriesError {
 #[derive(Clone, Debug, Default)]
 pub struct QuerySet {
     rows: Vec<Vec<Value>>,
+    relevant: Option<Arc<Relevant>>,
 }
 
 impl QuerySet {
@@ -83,14 +89,41 @@ impl QuerySet {
             let path = path.to_owned();
             return Err(QueriesError::Empty { path });
         }
-        Ok(Self { rows })
+        Ok(Self {
+            rows,
+            relevant: None,
+        })
     }
 
     /// Queries of one text each.
     #[cfg(test)]
     pub(super) fn of_texts(texts: &[&str], columns: &[String]) -> Self {
         let rows = texts.iter().map(|text| of_text(text, columns)).collect();
-        Self { rows }
+        Self {
+            rows,
+            relevant: None,
+        }
+    }
+
+    /// The same, with which sources answer which of its queries.
+    #[must_use]
+    pub fn judged_by(self, relevant: Relevant) -> Self {
+        Self {
+            relevant: Some(Arc::new(relevant)),
+            ..self
+        }
+    }
+
+    /// Which sources answer which of its queries, where that is known.
+    #[must_use]
+    pub fn relevant(&self) -> Option<&Arc<Relevant>> {
+        self.relevant.as_ref()
+    }
+
+    /// The texts in `column` in the order of queries; `None` for what is no text.
+    pub fn texts(&self, column: usize) -> impl Iterator<Item = Option<&str>> {
+        let rows = self.rows.iter();
+        rows.map(move |row| row.get(column).and_then(Value::as_str))
     }
 
     /// How many queries there are.

@@ -213,7 +213,7 @@ fn is_held_against_windows(threshold: &Threshold) -> bool {
     let of_the_target = match threshold.metric() {
         Metric::ErrorRate | Metric::Shed => true,
         Metric::Quantile(..) | Metric::Mean(_) => threshold.latency_limit_ms().is_some(),
-        Metric::Throughput | Metric::Growth(_) => false,
+        Metric::Throughput | Metric::HitRate | Metric::Growth(_) => false,
     };
     of_the_target && threshold.scope() != Scope::LastQuarter
 }

@@ -51,6 +51,8 @@ fn evidence<'a>(tally: &'a Tally, thresholds: &'a [Threshold]) -> Evidence<'a> {
         generator_cpu_s: 0.1,
         query_count: 60,
         unique: false,
+        judged_queries: None,
+        server: None,
     }
 }
 

@@ -74,6 +74,8 @@ fn judged(made: &Made) -> Judged {
         generator_cpu_s: 1.0,
         query_count: 1,
         unique: false,
+        judged_queries: None,
+        server: None,
     });
     judge(&Step {
         rate: 100.0,
