@@ -181,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             told("p99<6s", 5_000.0, None, None),
-            "p99<6s cannot be told, the limit is within the bucket: above 5000.00 ms"
+            "p99<6s cannot be told, the limit is within the bucket: above 5.00 s"
         );
     }
 }

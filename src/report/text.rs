@@ -304,7 +304,7 @@ pub(super) fn relevance(judged: &JudgedRecord) -> String {
         |rate| format!("{:.2} %", rate * 100.0),
     );
     let mut text = format!(
-        "hit rate@{} {rate}: {} of {} answers, to {} judged queries",
+        "hit rate@{} {rate}: {} of {} answers (judged queries: {})",
         judged.k,
         show_count(counts.hits),
         show_count(counts.answers),

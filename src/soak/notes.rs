@@ -34,9 +34,12 @@ impl Scenario {
         let set = self.query_set().ok()?;
         let (count, first) = set.relevant()?.unasked();
         let (line, query) = first?;
+        let more = match count {
+            1 => String::new(),
+            _ => format!(", and {} more", show_count(count - 1)),
+        };
         Some(format!(
-            "{} queries of the relevance file {} are not in the query set; the first is in line {line}: {query:?}",
-            show_count(count),
+            "the relevance file {} has what is not in the query set: {query:?} in line {line}{more}",
             file.display()
         ))
     }

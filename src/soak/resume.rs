@@ -143,17 +143,8 @@ pub fn settings_of(
             .map(PathBuf::from),
         insecure: Some(trust == Some("anybody")),
         checks: Some(parsed(&scenario.checks).map_err(wrong)?),
-        relevance: scenario
-            .relevance
-            .as_ref()
-            .map(RelevanceRecord::settings)
-            .transpose()
-            .map_err(wrong)?,
-        prometheus: scenario
-            .prometheus
-            .as_ref()
-            .map(PrometheusRecord::settings)
-            .transpose()
+        relevance: said(scenario.relevance.as_ref(), RelevanceRecord::settings).map_err(wrong)?,
+        prometheus: said(scenario.prometheus.as_ref(), PrometheusRecord::settings)
             .map_err(wrong)?,
         window: Some(duration(scenario.window_s)?),
         warmup: Some(duration(scenario.warmup_s)?),
@@ -182,6 +173,14 @@ pub fn settings_of(
         recorder: Some(recorder(scenario)),
         file: run.scenario_file.as_ref().map(PathBuf::from),
     })
+}
+
+/// The settings that a part of the record was made with.
+fn said<R, S>(
+    record: Option<&R>,
+    settings: fn(&R) -> Result<S, String>,
+) -> Result<Option<S>, String> {
+    record.map(settings).transpose()
 }
 
 fn recorder(scenario: &ScenarioRecord) -> RecorderSettings {

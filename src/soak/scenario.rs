@@ -119,7 +119,7 @@ impl Scenario {
         }
         let window = check_window(settings.window, load.duration)?;
         let relevance = Relevance::resolve(settings.relevance)?;
-        check_relevance(relevance.as_ref(), &settings.thresholds, &columns)?;
+        check_relevance(relevance.as_ref(), settings.thresholds.as_deref(), &columns)?;
         let trust = trust(settings.ca_file, settings.insecure)?;
         let timeout = settings.timeout.unwrap_or(Duration::from_secs(10));
         Ok(Self {
@@ -267,7 +267,7 @@ impl Scenario {
 /// Judgments are found by the query, and a hit rate needs judgments.
 fn check_relevance(
     relevance: Option<&Relevance>,
-    thresholds: &Option<Vec<Threshold>>,
+    thresholds: Option<&[Threshold]>,
     columns: &[String],
 ) -> Result<(), ScenarioError> {
     let has_query = columns.iter().any(|column| column == QUERY);
@@ -276,7 +276,7 @@ fn check_relevance(
             "relevance is known by the query, and neither body nor path has {{{{{QUERY}}}}}"
         )));
     }
-    let mut thresholds = thresholds.iter().flatten();
+    let mut thresholds = thresholds.into_iter().flatten();
     match thresholds.find(|threshold| threshold.metric() == Metric::HitRate) {
         Some(threshold) if relevance.is_none() => Err(ScenarioError::Value(format!(
             "{threshold} needs to know which sources answer which query: name a file of them with \

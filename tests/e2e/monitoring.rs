@@ -7,7 +7,7 @@
 
 mod dashboard;
 mod living;
-mod prometheus;
+pub(crate) mod prometheus;
 mod textfile;
 
 use std::path::{Path, PathBuf};

@@ -46,6 +46,8 @@ pub(crate) enum Behaviour {
     Metrics,
     /// Answers as alfred does, every second time from its cache.
     Alfred,
+    /// Answers 200 with this body.
+    Says(String),
 }
 
 /// What it has for a flight recorder, at `/v1/status`, `/metrics` and `/debug/pprof/`: never a part of
@@ -328,6 +330,7 @@ async fn answer(stream: &mut TcpStream, behaviour: &Behaviour, number: usize) ->
             "# TYPE process_open_fds gauge\nprocess_open_fds 7\n\
              embedding_cache_hits_total{{tier=\"memory\"}} {number}\nother_total 1\n"
         )),
+        Behaviour::Says(body) => json(body),
         Behaviour::Reset => {
             stream.set_zero_linger()?;
             return Ok(false);

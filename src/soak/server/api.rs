@@ -149,7 +149,7 @@ fn said(body: &[u8]) -> String {
         Ok(refusal) => refusal.error,
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let text = crate::plain::one_line(&text);
+    let text = crate::plain::one_line(text.trim());
     text.chars().take(SHOWN).collect()
 }
 

@@ -139,7 +139,10 @@ impl Asker<'_> {
             let interval_s = standing.interval_s.unwrap_or(MAX_INTERVAL_S);
             let interval_s = interval_s.min(MAX_INTERVAL_S);
             let most_s = INTERVALS * interval_s + SLACK_S;
-            if standing.is_done(span.done_s, now_s, interval_s) || now_s > span.done_s + most_s {
+            // Of what was never scraped there is nothing to compare with either.
+            let is_unknown = standing.newest_s.is_empty();
+            let is_late = now_s > span.done_s + most_s;
+            if is_unknown || is_late || standing.is_done(span.done_s, now_s, interval_s) {
                 return Ok(());
             }
             if !is_told {

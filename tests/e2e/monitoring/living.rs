@@ -1,7 +1,7 @@
 //! Every expression that is shipped, asked of a real Prometheus over daemons under load.
 
 use super::dashboard;
-use super::prometheus::Prometheus;
+use super::prometheus::{Prometheus, exporter};
 use crate::postgres_server::Server;
 use crate::provider::Standin;
 use crate::soak_bench::Bench;
@@ -9,8 +9,6 @@ use crate::support::{Daemon, Home, PATIENCE, eventually};
 use crate::tls::{self, Authority};
 use alfred::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::time::Duration;
 
 /// What works as it is written, whatever else changes.
@@ -24,26 +22,6 @@ pub(super) const PROMISED: [&str; 3] = [
 /// is late is no reason for INVALID.
 pub(super) const FAILING: &str =
     "--expect-status 404 --threshold error_rate<1% --threshold p95<60s";
-
-/// Serves one text as node_exporter would, until the test ends; the address.
-fn node_exporter(text: String) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = [0; 4_096];
-            let _ = stream.read(&mut head);
-            let length = text.len();
-            let reply = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n\
-                 content-length: {length}\r\n\r\n{text}"
-            );
-            let _ = stream.write_all(reply.as_bytes());
-        }
-    });
-    address
-}
 
 /// A daemon over PostgreSQL and a provider.
 fn full(home: &Home, server: &Server, standin: &Standin) -> Daemon {
@@ -138,7 +116,7 @@ fn a_real_prometheus_answers_every_panel_rule_and_alert() {
         ("      - targets: [\"127.0.0.1:8080\"]", &both),
         (
             "\"127.0.0.1:9100\"",
-            &format!("\"{}\"", node_exporter(text)),
+            &format!("\"{}\"", exporter(move || text.clone())),
         ),
     ]);
     let load = std::thread::scope(|scope| {

@@ -5,22 +5,44 @@ use crate::support::{PATIENCE, eventually};
 use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Killed when it goes out of scope.
-pub(super) struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     endpoint: Endpoint,
     _folder: tempfile::TempDir,
 }
 
 /// What the shipped configuration is changed in: each text is there once.
-pub(super) type Changes<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Changes<'a> = &'a [(&'a str, &'a str)];
+
+/// Serves metrics as an exporter would, made anew for each scrape, until the test ends; the address.
+pub(crate) fn exporter(metrics: impl Fn() -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4_096];
+            let _ = stream.read(&mut head);
+            let text = metrics();
+            let length = text.len();
+            let reply = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n\
+                 content-length: {length}\r\n\r\n{text}"
+            );
+            let _ = stream.write_all(reply.as_bytes());
+        }
+    });
+    address
+}
 
 impl Prometheus {
-    pub(super) fn start(changes: Changes<'_>) -> Self {
+    pub(crate) fn start(changes: Changes<'_>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = text("prometheus/prometheus.yml");
         for (shipped, ours) in changes {
@@ -45,6 +67,11 @@ impl Prometheus {
         prometheus
     }
 
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        self.endpoint.to_string()
+    }
+
     fn get(&self, path: &str) -> Result<Vec<u8>, String> {
         let limits = Limits {
             timeout: PATIENCE,
@@ -61,7 +88,7 @@ impl Prometheus {
 
     /// The data of an answer of its API.
     #[track_caller]
-    pub(super) fn api(&self, path: &str) -> Value {
+    pub(crate) fn api(&self, path: &str) -> Value {
         let body = self
             .get(path)
             .unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -72,7 +99,7 @@ impl Prometheus {
 
     /// The values of an expression now, those that are numbers; panics when it cannot be read.
     #[track_caller]
-    pub(super) fn values(&self, expression: &str) -> Vec<f64> {
+    pub(crate) fn values(&self, expression: &str) -> Vec<f64> {
         let mut encoded = String::new();
         for byte in expression.bytes() {
             write!(encoded, "%{byte:02X}").unwrap();
