@@ -101,10 +101,7 @@ pub fn settings_of(
     run: &RunRecord,
     given: &Settings,
 ) -> Result<Settings, ResumeError> {
-    let wrong = |problem: String| ResumeError::Recorded {
-        folder: folder.to_owned(),
-        problem,
-    };
+    let wrong = |problem: String| recorded(folder, problem);
     let scenario = &run.scenario;
     let duration =
         |s: f64| Duration::try_from_secs_f64(s).map_err(|error| wrong(error.to_string()));
@@ -173,6 +170,11 @@ pub fn settings_of(
         recorder: Some(recorder(scenario)),
         file: run.scenario_file.as_ref().map(PathBuf::from),
     })
+}
+
+fn recorded(folder: &Path, problem: String) -> ResumeError {
+    let folder = folder.to_owned();
+    ResumeError::Recorded { folder, problem }
 }
 
 /// The settings that a part of the record was made with.

@@ -12,7 +12,9 @@ use super::record::{FORMAT, HostRecord, RunRecord, VerdictRecord, WindowRecord};
 use super::resume::ResumeError;
 use super::run_folder::{self, RunFolderError};
 use super::run_log::{RunLog, RunLogError};
+use super::sampler::machine;
 use super::scenario::Scenario;
+use super::server::ServerRecord;
 use super::tally::Tally;
 use super::units::{nanoseconds, show_count, show_latency_us};
 use super::verdict::{End, judge};
@@ -277,6 +279,10 @@ pub(super) fn drive(
     let shown = run_folder::findings(&folder, &keeper.asked(end)).map_err(SoakError::Folder);
     let shown = shown.map_err(|error| lost(error, keeper.tally()))?;
     let server = keeper.ask_server(end, over_ns, watch);
+    let was_interrupted = server.as_ref().is_some_and(ServerRecord::is_interrupted);
+    if was_interrupted && machine::is_going_down() {
+        return Err(SoakError::Left { folder });
+    }
     let mut evidence = keeper.evidence(end, asked, &shown, watch);
     evidence.server = server;
     let verdict = judge(&evidence);

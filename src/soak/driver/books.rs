@@ -10,7 +10,7 @@ use crate::soak::tally::Outcome;
 pub(super) struct Books {
     sent: Vec<(Ticket, u64)>,
     /// Answers that are to be graded; whether somebody does.
-    to_grade: Vec<(Ticket, bool)>,
+    gradable: Vec<(Ticket, bool)>,
     ended: Vec<Ended>,
 }
 
@@ -26,8 +26,8 @@ impl Books {
     }
 
     /// The answer to a request that ends is to be graded: `is_taken` is whether that will happen.
-    pub(super) fn to_grade(&mut self, ticket: Ticket, is_taken: bool) {
-        self.to_grade.push((ticket, is_taken));
+    pub(super) fn gradable(&mut self, ticket: Ticket, is_taken: bool) {
+        self.gradable.push((ticket, is_taken));
     }
 
     pub(super) fn ended(&mut self, flight: Flight, at_ns: u64, outcome: Outcome) {
@@ -44,7 +44,7 @@ impl Books {
             ledger.sent(ticket, sent_ns);
         }
         // Before the request ends: its window could close.
-        for (ticket, is_taken) in self.to_grade.drain(..) {
+        for (ticket, is_taken) in self.gradable.drain(..) {
             ledger.expect_grade(ticket);
             if !is_taken {
                 ledger.graded(ticket, Grade::Unread);

@@ -221,7 +221,7 @@ impl Engine {
         let link = self.work.links.get(slot);
         if let (Some(ticket), Some(link)) = (ticket, link) {
             let is_taken = grader.take(ticket, place, link.answer().body());
-            self.work.books.to_grade(ticket, is_taken);
+            self.work.books.gradable(ticket, is_taken);
         }
     }
 

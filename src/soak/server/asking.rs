@@ -7,7 +7,7 @@ use super::api::{Api, Unanswered};
 use super::compare::{Client, SCHEDULING_MS, compare};
 use super::increase::{Increase, Series, Span};
 use super::network::connect_ms;
-use super::record::{AllowanceRecord, NOT_CHECKED, ServerRecord};
+use super::record::{AllowanceRecord, INTERRUPTED, NOT_CHECKED, ServerRecord};
 use super::settings::Prometheus;
 use crate::client::{Target, Trust};
 use crate::clock::Clock;
@@ -182,7 +182,7 @@ impl Asker<'_> {
         let from_ns = monotonic_ns();
         while seconds(monotonic_ns().saturating_sub(from_ns)) < length.as_secs_f64() {
             if self.halt.as_ref().is_some_and(Halt::is_asked) {
-                return Err("interrupted while Prometheus was asked".to_owned());
+                return Err(INTERRUPTED.to_owned());
             }
             watch.alive();
             self.question.clock.sleep(TICK);
@@ -266,7 +266,7 @@ mod tests {
             standing.is_done(100.0, now_s, standing.interval_s.unwrap_or(60.0))
         };
         let (ended, late) = (series(&[85.0, 95.0, 105.0]), series(&[88.0, 98.0]));
-        assert!(done(&[ended.clone()], 106.0));
+        assert!(done(std::slice::from_ref(&ended), 106.0));
         assert!(!done(&[ended.clone(), late.clone()], 106.0));
         assert!(done(&[ended, late.clone()], 129.0), "the other one is gone");
         assert!(!done(&[late], 129.0), "nobody is there");

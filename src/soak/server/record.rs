@@ -9,6 +9,9 @@ pub const DISAGREES: &str = "disagrees";
 /// The server was not heard, and the run is INVALID: who asks for a check does not take none for one.
 pub const NOT_CHECKED: &str = "not checked";
 
+/// The reason when somebody asked for an end meanwhile.
+pub(super) const INTERRUPTED: &str = "interrupted while Prometheus was asked";
+
 /// The target's own histogram beside what the client measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -100,6 +103,12 @@ impl ServerRecord {
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.status == AGREES
+    }
+
+    /// Whether somebody asked for an end before the server was heard.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.reasons.iter().any(|reason| reason == INTERRUPTED)
     }
 
     /// The percentile at `quantile`.
