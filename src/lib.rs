@@ -5,6 +5,7 @@
 //!
 //! 1. [`cli`]: argv to a verb, wiring only.
 //! 2. [`http`], [`ingest`], [`soak`], [`report`], [`notify`]: the ways in, and what they say.
+//!    [`stack`] starts what stands around them.
 //!    [`access`] says who may come in.
 //! 3. [`search`]: the one use case.
 //! 4. [`embed`], [`provider`], [`store`], [`extract`], [`chunking`], [`sentences`]: what it stands on.
@@ -27,12 +28,14 @@ pub mod http;
 pub mod ingest;
 pub mod notify;
 pub mod plain;
+pub mod program;
 pub mod provider;
 pub mod report;
 pub mod search;
 pub mod secret;
 pub mod sentences;
 pub mod soak;
+pub mod stack;
 pub mod store;
 pub mod telemetry;
 pub mod terms;

@@ -26,6 +26,7 @@ mod soak_notice;
 mod soak_request;
 mod soak_resume;
 mod soak_server;
+mod stack;
 mod status;
 pub mod store;
 mod wiring;
@@ -187,6 +188,12 @@ enum Verb {
     Report(report::ReportArgs),
     /// List, show and prune recorded runs
     Runs(runs::RunsArgs),
+    /// Start the stack: pg redis minio server grafana prometheus loki
+    Up(stack::up::UpArgs),
+    /// Stop the stack
+    Down(stack::down::DownArgs),
+    /// List the stack: what runs, what answers, and where
+    Ps(stack::ps::PsArgs),
     /// Put a local embedding model in place, check it, or list those that are there
     Model(model::ModelArgs),
     /// The corpus at rest: counts and sizes, integrity, backup, restore
@@ -231,6 +238,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
         Verb::Soak(arguments) => soak::run(&arguments, &context.config()?, &context),
         Verb::Report(arguments) => report::run(&arguments, &context.config()?.runs_dir, &context),
         Verb::Runs(arguments) => runs::run(&arguments, &context.config()?.runs_dir, &context),
+        Verb::Up(arguments) => stack::up::run(&arguments, &context),
+        Verb::Down(arguments) => stack::down::run(&arguments, &context),
+        Verb::Ps(arguments) => stack::ps::run(&arguments, &context),
         Verb::Model(arguments) => model::run(
             &arguments,
             &context,

@@ -11,9 +11,13 @@ use std::fmt::Write as _;
 /// Arguments of `alfred status`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  alfred status\n  alfred status --url http://127.0.0.1:8080 --json"
+    after_help = "Examples:\n  alfred status\n  alfred status --url http://127.0.0.1:8080 --json\n  \
+                  alfred status --ready && echo 'queries are answered'"
 )]
 pub(super) struct StatusArgs {
+    /// Only say whether a query would be answered: exit 0, or 1 with what is missing
+    #[arg(long)]
+    ready: bool,
     #[command(flatten)]
     elsewhere: Elsewhere,
 }
@@ -26,6 +30,9 @@ pub(super) fn run(arguments: &StatusArgs, context: &Context) -> Outcome {
                 .hint("start it with `alfred serve`, or name one with --url")
         })?,
     };
+    if arguments.ready {
+        return ready(&daemon, context);
+    }
     let mut status = daemon.get("/v1/status")?;
     if context.json {
         return output::print_json(&status);
@@ -37,6 +44,15 @@ pub(super) fn run(arguments: &StatusArgs, context: &Context) -> Outcome {
     let mut text = format!("alfred at {daemon}\n");
     lines(&mut text, "", &status);
     output::print(&text)
+}
+
+fn ready(daemon: &Daemon, context: &Context) -> Outcome {
+    let answer = daemon.get("/readyz")?;
+    if context.json {
+        output::print_json(&answer)
+    } else {
+        output::print(&format!("alfred at {daemon} is ready"))
+    }
 }
 
 /// One line a value, nested names joined by dots.

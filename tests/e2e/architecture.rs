@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "client",
             "transfer",
             "access",
+            "stack",
         ],
     ),
     (
@@ -75,6 +76,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["soak"]),
     // Words from what was judged, and retries as for a provider.
     ("notify", &["soak", "provider"]),
+    // Starts services and asks them whether they answer; it knows nothing of what alfred does.
+    ("stack", &["client"]),
     ("client", &[]),
     ("telemetry", &[]),
     ("config", &["domain"]),
@@ -83,16 +86,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("counted", &[]),
     ("failure", &[]),
     ("plain", &[]),
+    ("program", &[]),
     ("secret", &[]),
     ("tls", &[]),
 ];
 
 /// Anybody may use these. What happens is logged where it happens.
-const LEAVES: [&str; 7] = [
+const LEAVES: [&str; 8] = [
     "clock",
     "counted",
     "failure",
     "plain",
+    "program",
     "secret",
     "telemetry",
     "tls",

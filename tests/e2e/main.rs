@@ -58,6 +58,7 @@ mod soak_server;
 mod soak_target;
 mod soak_truth;
 mod soak_words;
+mod stack;
 mod support;
 mod synthetic_run;
 mod systemd;

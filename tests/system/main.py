@@ -11,8 +11,8 @@ import scenario
 from machine import Failed, Machine
 
 # In this order; each file is a topic, whose scenarios share a machine while they pass.
-TOPICS = ("install", "journal", "profiles", "watchdog", "restart", "access", "postgres", "corpus", "soak", "recipes",
-          "faults", "upgrade", "rpm")
+TOPICS = ("install", "journal", "profiles", "watchdog", "restart", "access", "postgres", "stack", "corpus", "soak",
+          "recipes", "faults", "upgrade", "rpm")
 
 
 def stop(signum, _frame):

@@ -5,7 +5,7 @@
 //! one; libpq takes them from a password file or a service file.
 
 use super::piece::Piece;
-use crate::soak::sampler::command::{Asked, ask_all};
+use crate::program::{Asked, ask_all};
 use crate::soak::units::show_count;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! Evidence from the journal: what the unit logged around the moment, with priorities.
 
 use super::piece::{Piece, plain, plain_lines};
-use crate::soak::sampler::command::ask;
+use crate::program::ask;
 use crate::soak::sampler::journal::may_read;
 use crate::soak::units::show_count;
 use serde::Deserialize;

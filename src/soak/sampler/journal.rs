@@ -1,6 +1,6 @@
 //! How many errors and warnings a unit logged, counted by `journalctl`.
 
-use super::command::ask;
+use crate::program::ask;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! How the machine is: pressure, load, steal, memory. Source: proc(5) and the kernel's PSI.
 
-use super::command::ask;
 use super::record::HostSample;
+use crate::program::ask;
 use procfs::{
     CpuPressure, Current as _, CurrentSI as _, IoPressure, KernelStats, LoadAverage, Meminfo,
     MemoryPressure,

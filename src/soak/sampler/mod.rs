@@ -4,7 +4,6 @@
 //! that it is at hand when the window closes. Nothing waits for it: a window whose sample is late is
 //! written without. What cannot be sampled is said once and left out.
 
-pub(super) mod command;
 pub(super) mod journal;
 pub mod machine;
 pub(super) mod metrics;

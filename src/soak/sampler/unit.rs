@@ -1,7 +1,7 @@
 //! A systemd unit: its main process, its restarts, its control group (versions 1 and 2).
 
-use super::command::ask;
 use super::process::ProcessReading;
+use crate::program::ask;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};

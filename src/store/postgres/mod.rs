@@ -55,6 +55,34 @@ pub fn check_dsn(dsn: &crate::secret::Secret) -> Result<(), String> {
         .map(drop)
         .map_err(|error| error.to_string())
 }
+
+/// Whom and what a DSN names.
+#[derive(Clone, Debug)]
+pub struct DsnNames {
+    /// The role; `None`: that of the process.
+    pub user: Option<String>,
+    /// Its password, of the DSN or of the password file.
+    pub password: Option<crate::secret::Secret>,
+    /// The database; `None`: that of the role's name.
+    pub database: Option<String>,
+    /// Whether every host in it is this machine.
+    pub is_on_this_machine: bool,
+}
+
+/// The names in a DSN, without asking anybody.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn names_in_dsn(dsn: &crate::secret::Secret) -> Result<DsnNames, String> {
+    let dsn = dsn::Dsn::parse(dsn).map_err(|error| error.to_string())?;
+    let first = dsn.endpoints.first();
+    Ok(DsnNames {
+        user: dsn.user.clone(),
+        password: first.and_then(|endpoint| dsn.password(endpoint)),
+        database: dsn.database.clone(),
+        is_on_this_machine: dsn.is_on_this_machine(),
+    })
+}
 pub use settings::{PostgresSettings, Quantization};
 pub use waited::WaitHistogram;
 

@@ -1,31 +1,34 @@
 //! Asks another program, with limits on time and on what it may say.
+//!
+//! The soak runner asks `systemctl` and `psql` so, the stack its engines.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 /// A program, and what it is asked.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::soak) struct Asked<'a> {
+pub struct Asked<'a> {
     /// Its name; looked for in `PATH`.
-    pub(in crate::soak) program: &'a str,
-    pub(in crate::soak) arguments: &'a [&'a str],
+    pub program: &'a str,
+    /// What it is given.
+    pub arguments: &'a [&'a str],
     /// Variables besides those of this process.
-    pub(in crate::soak) environment: &'a [(&'a str, &'a str)],
+    pub environment: &'a [(&'a str, &'a str)],
     /// Whether stderr is wanted too: then a failure is told in the program's own words.
-    pub(in crate::soak) stderr: bool,
+    pub stderr: bool,
     /// It is killed after this.
-    pub(in crate::soak) patience: Duration,
+    pub patience: Duration,
     /// No more than this is read.
-    pub(in crate::soak) max_bytes: u64,
+    pub max_bytes: u64,
 }
 
 /// What the program wrote to stdout.
 ///
 /// # Errors
 /// When it cannot be started, fails, or takes longer than `patience`; it is killed then.
-pub(in crate::soak) fn ask(
+pub fn ask(
     program: &str,
     arguments: &[&str],
     patience: Duration,
@@ -45,7 +48,15 @@ pub(in crate::soak) fn ask(
 ///
 /// # Errors
 /// As [`ask`].
-pub(in crate::soak) fn ask_all(asked: Asked<'_>) -> io::Result<String> {
+pub fn ask_all(asked: Asked<'_>) -> io::Result<String> {
+    tell(asked, String::new())
+}
+
+/// As [`ask_all`], with text on the program's stdin, which no list of processes shows.
+///
+/// # Errors
+/// As [`ask`].
+pub fn tell(asked: Asked<'_>, input: String) -> io::Result<String> {
     let program = asked.program;
     let (said, writer) = io::pipe()?;
     let stderr = if asked.stderr {
@@ -57,16 +68,26 @@ pub(in crate::soak) fn ask_all(asked: Asked<'_>) -> io::Result<String> {
     command
         .args(asked.arguments)
         .envs(asked.environment.iter().copied())
-        .stdin(Stdio::null())
+        .stdin(if input.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
         .stdout(writer)
         .stderr(stderr);
     let mut child = command.spawn()?;
     // It holds the writing end, too: what is read would never end.
     drop(command);
+    if let Some(mut stdin) = child.stdin.take() {
+        // Beside the reading: a program may write before it has read everything.
+        std::thread::Builder::new()
+            .name("ask-stdin".to_owned())
+            .spawn(move || drop(stdin.write_all(input.as_bytes())))?;
+    }
     let (done, answer) = mpsc::channel();
     let max_bytes = asked.max_bytes;
     std::thread::Builder::new()
-        .name("soak-ask".to_owned())
+        .name("ask".to_owned())
         .spawn(move || {
             let mut text = Vec::new();
             let read = said.take(max_bytes).read_to_end(&mut text);
@@ -117,6 +138,20 @@ mod tests {
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         assert!(ask("false", &[], second, 100).is_err());
         assert!(ask("no-such-program-anywhere", &[], second, 100).is_err());
+    }
+
+    #[test]
+    fn is_told_on_stdin() {
+        let asked = Asked {
+            program: "cat",
+            arguments: &[],
+            environment: &[],
+            stderr: false,
+            patience: Duration::from_secs(5),
+            max_bytes: 1_000_000,
+        };
+        let text = "more than a pipe holds ".repeat(10_000);
+        assert_eq!(tell(asked, text.clone()).unwrap(), text);
     }
 
     #[test]
