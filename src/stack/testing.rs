@@ -177,7 +177,7 @@ impl Watcher for Heard {
     fn begins(&mut self, _: Service) {}
 
     fn waits(&mut self, service: Service, cause: &str) {
-        let _ = write!(self.causes, "{service}: {cause}\n");
+        let _ = writeln!(self.causes, "{service}: {cause}");
     }
 
     fn is_ready(&mut self, service: Service, _: Duration) {

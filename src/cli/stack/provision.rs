@@ -8,6 +8,7 @@ use crate::stack::systemd::Systemd;
 use crate::stack::systemd::provision::{Psql, Wanted, database, settings};
 use crate::stack::{Addresses, Service};
 use crate::store::postgres::names_in_dsn;
+use std::fmt::Write as _;
 use std::path::Path;
 
 /// The role that the system user of the daemon is, by peer authentication.
@@ -143,7 +144,7 @@ fn settings_for(
             "redis://127.0.0.1:{}",
             addresses.port(Service::Redis)
         ));
-        text.push_str(&format!("\n[embedding]\nredis_url = {url}\n"));
+        let _ = write!(text, "\n[embedding]\nredis_url = {url}\n");
     }
     Ok(Ok(text))
 }

@@ -81,7 +81,7 @@ pub(in crate::cli) fn run(arguments: &UpArgs, context: &Context) -> Outcome {
         patience: Duration::from_secs(arguments.wait_timeout),
         is_interrupted: &is_interrupted,
     };
-    let raised = raise(&lift, &chosen, services.clone(), arguments, context);
+    let raised = raise(&lift, &chosen, &services, arguments, context);
     if raised.is_err() && interrupt.has_come() && !arguments.detach {
         // As a person does who ends it later: nothing stays.
         stop(&chosen, &services)?;
@@ -133,11 +133,11 @@ fn installed(
 fn raise(
     lift: &Lift<'_>,
     chosen: &Chosen,
-    services: Vec<Service>,
+    services: &[Service],
     arguments: &UpArgs,
     context: &Context,
 ) -> Result<Up, Failure> {
-    let services = with_needs(lift.engine, &services);
+    let services = with_needs(lift.engine, services);
     let mut provided = Vec::new();
     let mut first = Vec::new();
     if let (true, Chosen::Systemd(systemd)) = (arguments.provision, chosen) {

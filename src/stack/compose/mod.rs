@@ -83,7 +83,8 @@ impl Compose {
         Err(Failure::failed(what())
             .because(status.to_string())
             .hint(format!(
-                "its own words are above; `{name} -f {} {}` tries again by hand",
+                "its own words are above; `{name} -f {} {}` tries again by hand. Where an image cannot be \
+                 pulled, ALFRED_<SERVICE>_IMAGE names another one; scripts/container builds the server's",
                 self.file.display(),
                 verb.join(" ")
             )))

@@ -13,6 +13,7 @@ fn read(variables: &[(&str, &str)]) -> Value {
     let done = Command::new(installed_by("docker-compose"))
         .args(["-f", &super::compose_file(), "config", "--format", "json"])
         .env_clear()
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
         .envs(variables.iter().copied())
         .output()
         .unwrap();
