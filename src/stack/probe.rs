@@ -182,7 +182,7 @@ mod tests {
             Ok(())
         );
         let waiting = http(
-            b"HTTP/1.1 503 Busy\r\ncontent-length: 33\r\n\r\n{\"detail\": \"the database is away\"}",
+            b"HTTP/1.1 503 Busy\r\ncontent-length: 34\r\n\r\n{\"detail\": \"the database is away\"}",
         );
         assert_eq!(waiting.unwrap_err(), "503: the database is away");
     }

@@ -40,7 +40,7 @@ pub trait Watcher {
     fn begins(&mut self, service: Service);
     /// It is not ready yet, because of this.
     fn waits(&mut self, service: Service, cause: &str);
-    /// It answered, this long after it was started.
+    /// It answered, this long after the engine was told to start it.
     fn is_ready(&mut self, service: Service, after: Duration);
 }
 
@@ -49,7 +49,7 @@ pub trait Watcher {
 pub struct Ready {
     /// Which.
     pub service: Service,
-    /// How long it took.
+    /// How long it took from when the engine was told to start it, pulling its image included.
     pub after: Duration,
     /// Whether it ran before.
     pub ran_before: bool,
@@ -74,8 +74,9 @@ impl Lift<'_> {
         let ran_before = |service| was(service) == State::Running;
         let holds_ports = |service| matches!(was(service), State::Running | State::Starting);
         self.check_ports(&services, &holds_ports)?;
+        let asked = self.clock.monotonic();
         self.engine.start(&services)?;
-        let ready = self.wait(&services, watcher)?;
+        let ready = self.wait(&services, asked, watcher)?;
         Ok(ready
             .into_iter()
             .map(|(service, after)| Ready {
@@ -114,6 +115,7 @@ impl Lift<'_> {
     fn wait(
         &self,
         services: &[Service],
+        asked: Instant,
         watcher: &mut dyn Watcher,
     ) -> Result<Vec<(Service, Duration)>, Failure> {
         let began = self.clock.monotonic();
@@ -124,7 +126,7 @@ impl Lift<'_> {
             watcher.begins(*service);
         }
         loop {
-            self.ask_all(began, &mut waiting, &mut ready, watcher);
+            self.ask_all(asked, &mut waiting, &mut ready, watcher);
             if waiting.is_empty() {
                 ready.sort_unstable();
                 return Ok(ready);
@@ -140,7 +142,7 @@ impl Lift<'_> {
 
     fn ask_all(
         &self,
-        began: Instant,
+        asked: Instant,
         waiting: &mut Vec<Waiting>,
         ready: &mut Vec<(Service, Duration)>,
         watcher: &mut dyn Watcher,
@@ -149,7 +151,7 @@ impl Lift<'_> {
             let service = one.service;
             match self.prober.ask(&self.engine.asked(service)) {
                 Ok(()) => {
-                    let after = self.clock.monotonic() - began;
+                    let after = self.clock.monotonic() - asked;
                     watcher.is_ready(service, after);
                     ready.push((service, after));
                     false
