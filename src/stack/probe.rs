@@ -101,11 +101,10 @@ fn postgres(answer: &[u8]) -> Result<(), String> {
     // SQLSTATE cannot_connect_now: it starts, stops or recovers.
     const NOT_NOW: &[u8] = b"C57P03\0";
     match answer.first() {
-        Some(b'R') => Ok(()),
         Some(b'E') if answer.windows(NOT_NOW.len()).any(|part| part == NOT_NOW) => {
             Err("the database is starting up".to_owned())
         }
-        Some(b'E') => Ok(()),
+        Some(b'R' | b'E') => Ok(()),
         Some(_) => Err("something else than PostgreSQL answers".to_owned()),
         None => Err("it closed the connection".to_owned()),
     }

@@ -65,9 +65,8 @@ fn table(lines: &[Line], addresses: &Addresses) -> String {
         let (service, state) = (seen.service, seen.state.name());
         let _ = writeln!(text, "{service:<12}{state:<10}{ready:<8}{rest}");
     }
-    text.lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
 }
 
 fn shown(line: &Line, addresses: &Addresses) -> serde_json::Value {

@@ -106,7 +106,7 @@ fn choose(said: Option<&str>, candidates: &dyn Candidates) -> Result<Program, Fa
         };
         return Ok(Program::new(&words, flavour));
     }
-    let tries: [(&str, fn(&dyn Candidates) -> Result<Program, String>); 4] = [
+    let tries: [(&str, Try); 4] = [
         ("docker compose", docker),
         ("docker-compose", standalone),
         ("podman compose", podman),
@@ -129,6 +129,9 @@ fn choose(said: Option<&str>, candidates: &dyn Candidates) -> Result<Program, Fa
             ),
     )
 }
+
+/// A program, or why it is of no use.
+type Try = fn(&dyn Candidates) -> Result<Program, String>;
 
 fn flavour_of(candidates: &dyn Candidates, words: &[&str]) -> Flavour {
     let Some((program, arguments)) = words.split_first() else {

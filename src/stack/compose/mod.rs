@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Longest that a list or the end of a log may take. podman-compose is Python, and starts podman often.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Most that is read of a list or a log.
 const MAX_BYTES: u64 = 4 << 20;
 /// Lines of a log that explain a failure.

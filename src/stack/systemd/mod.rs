@@ -23,7 +23,7 @@ use units::Unit;
 /// Longest that systemd may take to say how units are.
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest that a unit may take to start or stop; systemd's own limit is 90 s, alfred's stop 45 s.
-const WORK_PATIENCE: Duration = Duration::from_secs(180);
+const WORK_PATIENCE: Duration = Duration::from_mins(3);
 /// Most that is read of an answer.
 const MAX_BYTES: u64 = 256 * 1024;
 /// Lines of the journal that explain a failure.
@@ -75,7 +75,7 @@ impl Systemd {
     }
 
     /// Units of a service that are there, those first that are started first.
-    fn all_units<'a>(service: Service, found: &'a [Unit]) -> Vec<&'a Unit> {
+    fn all_units(service: Service, found: &[Unit]) -> Vec<&Unit> {
         let beside = units::beside(service).iter();
         let beside = beside.filter_map(|name| found.iter().find(|unit| unit.name == **name));
         beside.chain(main_unit(service, found)).collect()

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Longest that one statement may take; making a database copies a template.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// An answer is a word, or the server's complaint.
 const MAX_BYTES: u64 = 64 * 1024;
 

@@ -44,7 +44,8 @@ impl Record {
     }
 
     fn write(&self, units: &BTreeSet<String>) -> Result<(), Failure> {
-        let text: String = units.iter().map(|unit| format!("{unit}\n")).collect();
+        let lines: Vec<&str> = units.iter().map(String::as_str).collect();
+        let text = lines.join("\n");
         let written = || {
             if let Some(folder) = self.file.parent() {
                 std::fs::create_dir_all(folder)?;
