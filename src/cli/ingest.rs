@@ -14,6 +14,7 @@ use crate::ingest::files::{self, FilesError, Found, Skipped};
 use crate::ingest::objects::{self, ObjectError, Objects};
 use crate::ingest::pipeline::{self, Event, Options, Sink};
 use crate::ingest::plan;
+use crate::plain;
 use crate::store::{EmbeddingRepo, ListRequest, StoreError};
 use clap::Args;
 use serde::Serialize;
@@ -324,7 +325,9 @@ fn ingest(
         output::error(&format!("warning: {pattern}: matches nothing"));
     }
     for (path, problem) in &found.problems {
-        output::error(&format!("error: {}: {problem}", path.display()));
+        // A line break in a name must not begin a line of its own.
+        let shown = plain::one_line(&path.display().to_string());
+        output::error(&format!("error: {shown}: {problem}"));
         summary.fail(&path.display().to_string(), problem.clone());
     }
     if let Some(daemon) = through.daemon {

@@ -42,7 +42,7 @@ fn forgive_closed_pipe(error: std::io::Error) -> std::io::Result<()> {
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed("cannot print the result as JSON").because(error))?;
-    print(&text)
+    print(&crate::plain::json(&text))
 }
 
 /// Prints a line on stderr; when even that fails there is nobody to tell.

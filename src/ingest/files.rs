@@ -6,8 +6,13 @@ use crate::extract::Format;
 use crate::ingest::coverage::Coverage;
 use crate::ingest::objects::Objects;
 use globset::{GlobBuilder, GlobMatcher};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+
+/// How often one folder is walked through links to it. Folders that link to each other are no loop, and
+/// double with every step all the same.
+const WALKS_THROUGH_LINKS: u8 = 8;
 
 /// A file to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +127,7 @@ pub fn find(arguments: &[String], root: &Path, current: &Path) -> Result<Found, 
         current,
         found: Found::default(),
         by_source: BTreeMap::new(),
+        linked: HashMap::new(),
     };
     for argument in arguments {
         walk.add(argument)?;
@@ -135,6 +141,8 @@ struct Walk<'a> {
     current: &'a Path,
     found: Found,
     by_source: BTreeMap<String, FoundFile>,
+    /// Folders that links led to, by device and inode, and how often.
+    linked: HashMap<(u64, u64), u8>,
 }
 
 impl Walk<'_> {
@@ -218,14 +226,32 @@ impl Walk<'_> {
         matches!(real, (Ok(path), Ok(root)) if !path.starts_with(&root))
     }
 
+    /// Why the folder that the link `path` leads to is not walked, if so.
+    fn refuses_link(&mut self, path: &Path) -> Option<&'static str> {
+        if self.leads_outside(path) {
+            return Some("it is a link to a folder outside the root");
+        }
+        let found = std::fs::metadata(path).ok()?;
+        let times = self.linked.entry((found.dev(), found.ino())).or_default();
+        if *times >= WALKS_THROUGH_LINKS {
+            return Some(
+                "it is one of many links to the same folder, which was read through others",
+            );
+        }
+        *times += 1;
+        None
+    }
+
     fn walk(&mut self, folder: &Path, matcher: Option<&GlobMatcher>) {
         let is_visible = |entry: &walkdir::DirEntry| {
             entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
         };
-        let walk = walkdir::WalkDir::new(folder)
+        let mut walk = walkdir::WalkDir::new(folder)
             .follow_links(true)
-            .sort_by_file_name();
-        for entry in walk.into_iter().filter_entry(is_visible) {
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(is_visible);
+        while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 // A link to a folder above: what is there has been seen.
@@ -238,6 +264,15 @@ impl Walk<'_> {
                     continue;
                 }
             };
+            if entry.depth() > 0
+                && entry.path_is_symlink()
+                && entry.file_type().is_dir()
+                && let Some(why) = self.refuses_link(entry.path())
+            {
+                self.problem(entry.path(), why.to_owned());
+                walk.skip_current_dir();
+                continue;
+            }
             let is_wanted = matcher.is_none_or(|matcher| matcher.is_match(entry.path()));
             if entry.file_type().is_file()
                 && is_wanted
@@ -314,148 +349,4 @@ fn normalise(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn corpus() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for path in [
-            "docs/a.md",
-            "docs/deep/er/b.md",
-            "docs/c.pdf",
-            "docs/.git/x.md",
-            "top.txt",
-        ] {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "x").unwrap();
-        }
-        std::fs::write(folder.path().join("docs/d.bin"), "x").unwrap();
-        folder
-    }
-
-    fn sources(folder: &Path, arguments: &[&str]) -> Vec<String> {
-        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let found = find(&arguments, Path::new("."), folder).unwrap();
-        found
-            .files
-            .into_iter()
-            .map(|file| file.source.as_str().to_owned())
-            .collect()
-    }
-
-    #[test]
-    fn quoted_and_unquoted_patterns_find_the_same() {
-        let folder = corpus();
-        let quoted = sources(folder.path(), &["./docs/**/*.md"]);
-        assert_eq!(quoted, ["docs/a.md", "docs/deep/er/b.md"]);
-        assert_eq!(
-            quoted,
-            sources(folder.path(), &["docs/deep/er/b.md", "./docs/a.md"])
-        );
-        let all = ["docs/a.md", "docs/c.pdf", "docs/deep/er/b.md"];
-        assert_eq!(sources(folder.path(), &["docs", "docs/*.md"]), all);
-    }
-
-    #[test]
-    fn names_that_would_look_the_same_are_problems() {
-        use std::os::unix::ffi::OsStrExt as _;
-        let folder = corpus();
-        let names: [&[u8]; 4] = [b"x\xfe.md", b"x\xff.md", b"d\\a.md", b"d/a.md"];
-        std::fs::create_dir(folder.path().join("d")).unwrap();
-        for name in names {
-            let name = std::ffi::OsStr::from_bytes(name);
-            std::fs::write(folder.path().join(name), "text").unwrap();
-        }
-        let found = find(&[".".to_owned()], Path::new("."), folder.path()).unwrap();
-        let problems: Vec<&str> = found.problems.iter().map(|(_, p)| p.as_str()).collect();
-        let count = |part| problems.iter().filter(|p| p.contains(part)).count();
-        assert_eq!(count("not UTF-8"), 2, "{problems:?}");
-        assert_eq!(count("known as d/a.md"), 1, "{problems:?}");
-        assert_eq!(problems.len(), 3, "{problems:?}");
-    }
-
-    #[test]
-    fn what_is_skipped_is_counted_by_its_ending() {
-        let folder = corpus();
-        for name in ["a.PNG", "b.png", "c.zip", "Makefile", ".hidden.png"] {
-            std::fs::write(folder.path().join(name), "four").unwrap();
-        }
-        let found = find(&[".".to_owned()], Path::new("."), folder.path()).unwrap();
-        assert_eq!(found.skipped.total(), 5);
-        let by_ending = found.skipped.by_name();
-        let counts = [".png", ".zip", "no ending"].map(|ending| by_ending[ending]);
-        assert_eq!(counts, [2, 1, 1], "{by_ending:?}");
-        let named = find(&["c.zip".to_owned()], Path::new("."), folder.path()).unwrap();
-        assert_eq!((named.skipped.total(), named.files[0].bytes), (0, 4));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let folder = corpus();
-        let mistake = |argument: &str| {
-            find(&[argument.to_owned()], Path::new("docs"), folder.path()).expect_err(argument)
-        };
-        assert_eq!(
-            mistake("nothing.md"),
-            FilesError::Missing("nothing.md".into())
-        );
-        assert!(matches!(mistake("top.txt"), FilesError::OutsideRoot { .. }));
-        assert!(matches!(mistake("docs/[a.md"), FilesError::Pattern { .. }));
-        assert!(matches!(mistake("s3://b/p"), FilesError::Scheme(_)));
-        assert!(matches!(mistake(""), FilesError::Missing(_)));
-        let no_root = find(&["x".to_owned()], Path::new("nope"), folder.path());
-        assert_eq!(no_root.unwrap_err(), FilesError::Root("nope".into()));
-        assert!(matches!(
-            mistake("docs/moved/**/*.md"),
-            FilesError::Missing(_)
-        ));
-    }
-
-    #[test]
-    fn what_could_not_be_read_is_never_gone() {
-        let folder = corpus();
-        std::fs::rename(folder.path().join("docs/deep"), folder.path().join("away")).unwrap();
-        std::os::unix::fs::symlink("unmounted", folder.path().join("docs/deep")).unwrap();
-        let found = find(&["docs".to_owned()], Path::new("."), folder.path()).unwrap();
-        assert_eq!(found.problems.len(), 1);
-        assert!(!found.coverage.covers("docs/deep/er/b.md"));
-        assert!(found.coverage.covers("docs/gone.md") && found.coverage.covers("docs/deeper.md"));
-    }
-
-    #[test]
-    fn links_out_of_the_root_and_loops_are_not_followed() {
-        let outside = corpus();
-        let folder = corpus();
-        let link = |to: &Path, name: &str| {
-            std::os::unix::fs::symlink(to, folder.path().join("docs").join(name)).unwrap();
-        };
-        link(&outside.path().join("top.txt"), "secret.txt");
-        link(&folder.path().join("docs"), "loop");
-        let found = find(&["docs".to_owned()], Path::new("."), folder.path()).unwrap();
-        assert_eq!(found.files.len(), 3);
-        let problems: Vec<&str> = found.problems.iter().map(|(_, why)| why.as_str()).collect();
-        assert_eq!(problems, ["it is a link to a file outside the root"]);
-    }
-
-    #[test]
-    fn a_folder_of_files_covers_no_url() {
-        let folder = corpus();
-        let everything = [".".to_owned(), "**/*.md".to_owned()];
-        let found = find(&everything, Path::new("."), folder.path()).unwrap();
-        assert!(found.coverage.covers("gone.md"));
-        assert!(!found.coverage.covers("s3://bucket/gone.md"));
-    }
-
-    #[test]
-    fn coverage_knows_what_would_have_been_found() {
-        let folder = corpus();
-        let arguments = ["docs/deep".to_owned(), "*.txt".to_owned()];
-        let coverage = find(&arguments, Path::new("."), folder.path())
-            .unwrap()
-            .coverage;
-        assert!(coverage.covers("docs/deep/gone.md") && coverage.covers("gone.txt"));
-        assert!(!coverage.covers("docs/gone.md") && !coverage.covers("docs/deeper/gone.md"));
-        assert!(!coverage.covers("docs/deep/gone.bin") && !coverage.has_plain_files);
-    }
-}
+mod tests;
