@@ -47,13 +47,17 @@ impl LocalModel {
                 Tokens::new(&json, about.max_tokens)
                     .map_err(|problem| folder.problem(format!("{TOKENIZER_FILE}: {problem}")))
             });
-            let graph = folder.read_checked(GRAPH_FILE).and_then(|onnx| {
+            let graph = scope.spawn(|| {
+                let onnx = folder.read_checked(GRAPH_FILE)?;
                 Graph::load(onnx, about)
                     .map_err(|problem| folder.problem(format!("{GRAPH_FILE}: {problem}")))
             });
-            let tokens = tokens.join().unwrap_or_else(|_| {
-                Err(folder.problem(format!("{TOKENIZER_FILE} cannot be understood")))
-            });
+            // A file of another kind may make a library panic.
+            let crashed = |file| folder.problem(format!("{file} cannot be understood"));
+            let tokens = tokens
+                .join()
+                .unwrap_or_else(|_| Err(crashed(TOKENIZER_FILE)));
+            let graph = graph.join().unwrap_or_else(|_| Err(crashed(GRAPH_FILE)));
             (tokens, graph)
         });
         let tokens = tokens?;

@@ -26,8 +26,9 @@ use std::path::{Path, PathBuf};
 pub const HUB_URL: &str = "https://huggingface.co";
 /// Largest `model.json` in an archive.
 const ABOUT_MAX_BYTES: u64 = 64 * 1024;
-/// Largest unpacked file in an archive.
-const ARCHIVE_FILE_MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Most that is unpacked of an archive, in bytes; of each file no more than its description says. The
+/// runtime reads a graph into memory whole.
+const ARCHIVE_MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Where a model comes from.
 #[derive(Clone, Copy, Debug)]
@@ -221,12 +222,20 @@ fn from_archive(
     let mut text = Vec::new();
     unpack(&mut archive, &about_entry, ABOUT_MAX_BYTES, &mut text).map_err(bad)?;
     let about = read_about(name, path, &text)?;
-    for file in about.files.keys() {
+    // Few bytes of an archive can be many on disk: no more is written than the description says.
+    let stated = about.files.values().map(|file| file.bytes);
+    let total = stated.fold(0_u64, u64::saturating_add);
+    if total > ARCHIVE_MAX_BYTES {
+        return Err(bad(format!(
+            "{ABOUT_FILE} lists {total} bytes, over the limit of {ARCHIVE_MAX_BYTES}"
+        )));
+    }
+    for (file, of_file) in &about.files {
         let target = staging.join(file);
         let mut out =
             File::create(&target).map_err(|error| PullError::io("create", &target, error))?;
         let entry = format!("{prefix}{file}");
-        let bytes = unpack(&mut archive, &entry, ARCHIVE_FILE_MAX_BYTES, &mut out).map_err(bad)?;
+        let bytes = unpack(&mut archive, &entry, of_file.bytes, &mut out).map_err(bad)?;
         out.sync_all()
             .map_err(|error| PullError::io("write", &target, error))?;
         progress(Progress {
@@ -248,9 +257,11 @@ fn unpack(
     let file = archive
         .by_name(entry)
         .map_err(|error| format!("{entry}: {error}"))?;
-    let bytes = std::io::copy(&mut file.take(max_bytes), out)
-        .map_err(|error| format!("{entry}: {error}"))?;
-    if bytes == max_bytes {
+    let mut file = file.take(max_bytes);
+    let failed = |error| format!("{entry}: {error}");
+    let bytes = std::io::copy(&mut file, out).map_err(failed)?;
+    let mut file = file.into_inner();
+    if file.read(&mut [0]).map_err(failed)? > 0 {
         return Err(format!("{entry} is over the limit of {max_bytes} bytes"));
     }
     Ok(bytes)
