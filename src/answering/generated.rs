@@ -14,6 +14,9 @@ use std::ops::Range;
 const CONTEXT_MAX_BYTES: usize = 24_000;
 /// A passage that would be cut to less than this is left out.
 const PASSAGE_MIN_BYTES: usize = 200;
+/// Most rounds of looking for footnotes. What is left after one is removed may read as another, as of
+/// `[^[^9]8]`; a text in which that goes on is no answer.
+const ROUNDS_MAX: usize = 8;
 /// What the model says when the passages do not answer.
 const NO_ANSWER: &str = "NO_ANSWER";
 
@@ -101,10 +104,40 @@ pub fn prompt(question: &str, passages: &[Passage<'_>]) -> Prompt {
 /// it is.
 #[must_use]
 pub fn check(text: &str, passages: usize) -> Checked {
-    let text = text.trim();
-    if text.trim_matches(['.', '"', '`', '*']) == NO_ANSWER {
-        return Checked::NoAnswer;
+    let mut text = text.trim().to_owned();
+    let mut unknown = 0;
+    for _ in 0..ROUNDS_MAX {
+        if text.trim_matches(['.', '"', '`', '*']) == NO_ANSWER {
+            return Checked::NoAnswer;
+        }
+        let round = round(&text, passages);
+        unknown += round.unknown;
+        let kept = round.kept.trim();
+        if kept.is_empty() {
+            return Checked::Nothing;
+        }
+        if kept == text {
+            return if round.known == 0 && unknown > 0 {
+                Checked::Unfounded
+            } else {
+                Checked::Answer(text)
+            };
+        }
+        text = kept.to_owned();
     }
+    Checked::Unfounded
+}
+
+/// A text after its footnotes were looked at once.
+struct Round {
+    kept: String,
+    /// Footnotes that name a passage.
+    known: usize,
+    /// Footnotes that do not, and were removed.
+    unknown: usize,
+}
+
+fn round(text: &str, passages: usize) -> Round {
     let mut kept = String::with_capacity(text.len());
     let (mut known, mut unknown) = (0_usize, 0_usize);
     let code = code(text);
@@ -136,11 +169,10 @@ pub fn check(text: &str, passages: usize) -> Checked {
         }
     }
     kept.push_str(&text[at..]);
-    let kept = kept.trim();
-    match kept {
-        "" => Checked::Nothing,
-        _ if known == 0 && unknown > 0 => Checked::Unfounded,
-        _ => Checked::Answer(kept.to_owned()),
+    Round {
+        kept,
+        known,
+        unknown,
     }
 }
 
@@ -275,6 +307,14 @@ mod tests {
             answer("No footnote at all.")
         );
         assert_eq!(check("Only bogus [^7].", 2), Checked::Unfounded);
+    }
+
+    #[test]
+    fn what_is_left_of_a_removed_footnote_is_no_footnote() {
+        assert_eq!(check("A [^[^9]8] b [^1]", 3), answer("A b [^1]"));
+        assert_eq!(check("A [^[^9]8]", 3), Checked::Unfounded);
+        let deep = format!("{}8]", "[^".repeat(30)) + &"8]".repeat(29);
+        assert_eq!(check(&deep, 3), Checked::Unfounded);
     }
 
     #[test]
