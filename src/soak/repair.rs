@@ -28,15 +28,10 @@ pub struct Whole {
 /// # Errors
 /// When a file cannot be read, or is damaged elsewhere than at its end.
 pub fn whole(folder: &Path) -> Result<Whole, RunFolderError> {
-    let read = |name| Ok(bytes_if_there(&folder.join(name))?.unwrap_or_default());
-    let (windows, events, histograms) = (
-        read(files::WINDOWS)?,
-        read(files::EVENTS)?,
-        read(files::HISTOGRAMS)?,
-    );
-    let (records, _) = whole_lines::<WindowRecord>(&folder.join(files::WINDOWS), &windows)?;
-    let (_, events_bytes) =
-        whole_lines::<serde::de::IgnoredAny>(&folder.join(files::EVENTS), &events)?;
+    let (records, window_ends) = whole_lines::<WindowRecord>(&folder.join(files::WINDOWS))?;
+    let events = &folder.join(files::EVENTS);
+    let (_, event_ends) = whole_lines::<serde::de::IgnoredAny>(events)?;
+    let histograms = bytes_if_there(&folder.join(files::HISTOGRAMS))?.unwrap_or_default();
     let ends = group_ends(&histograms);
     let logged = ends.len() - 1;
     if records.len().abs_diff(logged) > 1 {
@@ -51,16 +46,11 @@ pub fn whole(folder: &Path) -> Result<Whole, RunFolderError> {
         });
     }
     let kept = records.len().min(logged);
-    let windows_bytes: usize = windows
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(kept)
-        .map(<[u8]>::len)
-        .sum();
     Ok(Whole {
         windows: kept as u64,
-        windows_bytes: windows_bytes as u64,
+        windows_bytes: window_ends[kept],
         histograms_bytes: ends[kept] as u64,
-        events_bytes,
+        events_bytes: event_ends.last().copied().unwrap_or_default(),
     })
 }
 

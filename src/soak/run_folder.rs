@@ -7,12 +7,23 @@ use super::record::{FORMAT, RunRecord, VerdictRecord, WindowRecord};
 use super::run_log::files;
 use super::tally::Tally;
 use base64::Engine as _;
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+
+/// Longest line of a file of a run, in bytes. A window is some 6 KB, its histograms some 2 KB each; those
+/// of a wide histogram with every value different are some 100 KB.
+const LINE_MAX_BYTES: u64 = 1 << 20;
+/// Largest `run.json` or `verdict.json`, in bytes; a scenario with hundreds of stages is some 100 KB.
+const RECORD_MAX_BYTES: u64 = 16 << 20;
+/// Largest histogram, inflated, in bytes: few bytes of a log can be many more.
+const HISTOGRAM_MAX_BYTES: u64 = 4 << 20;
+/// The first bytes of a histogram that is deflated (HdrHistogram's V2).
+const DEFLATED: u32 = 0x1c84_9314;
 
 /// A run as its folder tells it.
 #[derive(Debug)]
@@ -149,45 +160,68 @@ pub fn read_verdict(folder: &Path) -> Result<Option<VerdictRecord>, RunFolderErr
 /// When it cannot be read or is damaged.
 pub fn read_windows(folder: &Path) -> Result<Vec<WindowRecord>, RunFolderError> {
     let path = &folder.join(files::WINDOWS);
-    let bytes = bytes_if_there(path)?.unwrap_or_default();
-    let (windows, _) = whole_lines(path, &bytes)?;
+    let (windows, _) = whole_lines(path)?;
     Ok(windows)
 }
 
 fn read_events(path: &Path) -> Result<Vec<EventRecord>, RunFolderError> {
-    let bytes = bytes_if_there(path)?.unwrap_or_default();
-    let (events, _) = whole_lines(path, &bytes)?;
+    let (events, _) = whole_lines(path)?;
     Ok(events)
 }
 
-/// The objects of a file of JSON lines, and how many bytes they take. What follows the last line
-/// break was being written when the run died; so was a last line that is no object, as a power loss
-/// can leave one.
+/// The objects of a file of JSON lines, and where the first line begins and each of them ends, in bytes;
+/// none where there is no file. What follows the last line break was being written when the run died;
+/// so was a last line that is no object, as a power loss can leave one.
 pub(super) fn whole_lines<T: serde::de::DeserializeOwned>(
     path: &Path,
-    bytes: &[u8],
-) -> Result<(Vec<T>, u64), RunFolderError> {
-    let (mut objects, mut length) = (Vec::new(), 0);
-    let mut broken: Option<serde_json::Error> = None;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        if let Some(error) = broken {
-            return Err(RunFolderError::Damaged {
-                path: path.to_owned(),
-                problem: format!("line {}: {error}", objects.len() + 1),
-            });
+) -> Result<(Vec<T>, Vec<u64>), RunFolderError> {
+    let failed = |source| RunFolderError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let (mut objects, mut ends) = (Vec::new(), vec![0]);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_missing(&error) => return Ok((objects, ends)),
+        Err(error) => return Err(failed(error)),
+    };
+    let damaged = |line: usize, problem: String| RunFolderError::Damaged {
+        path: path.to_owned(),
+        problem: format!("line {line}: {problem}"),
+    };
+    let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+    let (mut broken, mut place) = (None, 0);
+    loop {
+        line.clear();
+        let mut bounded = (&mut reader).take(LINE_MAX_BYTES);
+        bounded.read_until(b'\n', &mut line).map_err(failed)?;
+        let number = objects.len() + 1;
+        match broken {
+            Some(problem) if !line.is_empty() => return Err(damaged(number, problem)),
+            _ if line.last() == Some(&b'\n') => {}
+            _ if line.len() as u64 == LINE_MAX_BYTES => {
+                let problem = format!("it is longer than {LINE_MAX_BYTES} bytes");
+                return Err(damaged(number, problem));
+            }
+            _ => return Ok((objects, ends)),
         }
-        if line.last() != Some(&b'\n') {
-            break;
-        }
-        match serde_json::from_slice(line) {
+        place += line.len() as u64;
+        broken = match serde_json::from_slice(&line) {
             Ok(object) => {
                 objects.push(object);
-                length += line.len() as u64;
+                ends.push(place);
+                None
             }
-            Err(error) => broken = Some(error),
-        }
+            Err(error) => Some(error.to_string()),
+        };
     }
-    Ok((objects, length))
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Hands over the histograms of the first `windows` windows, with the place of the window, in
@@ -231,7 +265,12 @@ pub fn each_histogram_of(
     // What follows the last line of the last window was being written when the run died.
     while seen.iter().any(|lines| *lines < windows) {
         line.clear();
-        lines.read_until(b'\n', &mut line).map_err(failed)?;
+        let mut bounded = (&mut lines).take(LINE_MAX_BYTES);
+        bounded.read_until(b'\n', &mut line).map_err(failed)?;
+        if line.len() as u64 == LINE_MAX_BYTES && line.last() != Some(&b'\n') {
+            let problem = format!("a line is longer than {LINE_MAX_BYTES} bytes");
+            return Err(damaged(problem));
+        }
         if line.last() != Some(&b'\n') {
             break;
         }
@@ -283,12 +322,44 @@ pub(super) fn decode(encoded: &str) -> Result<Histogram<u64>, String> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(encoded)
         .map_err(|error| format!("a histogram is not Base64: {error}"))?;
+    let plain = inflated(&bytes)?;
+    // The library makes room for what the header says before it reads.
+    let said = plain.get(4..8).and_then(|said| said.try_into().ok());
+    let said = said.map_or(0, u32::from_be_bytes);
+    if usize::try_from(said).map_or(true, |said| said > plain.len()) {
+        return Err("a histogram is cut short".to_owned());
+    }
     Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
+        .deserialize(&mut plain.as_slice())
         .map_err(|error| format!("a histogram cannot be decoded: {error}"))
 }
 
+/// A histogram as it is before it is deflated; what is not deflated stays as it is.
+fn inflated(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let Some(deflated) = bytes.strip_prefix(&DEFLATED.to_be_bytes()) else {
+        return Ok(bytes.to_owned());
+    };
+    let mut plain = Vec::new();
+    ZlibDecoder::new(deflated.get(4..).unwrap_or_default())
+        .take(HISTOGRAM_MAX_BYTES + 1)
+        .read_to_end(&mut plain)
+        .map_err(|error| format!("a histogram cannot be inflated: {error}"))?;
+    if plain.len() as u64 > HISTOGRAM_MAX_BYTES {
+        return Err(format!(
+            "a histogram has more than {HISTOGRAM_MAX_BYTES} bytes"
+        ));
+    }
+    Ok(plain)
+}
+
 pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderError> {
+    let length = std::fs::metadata(path).map_or(0, |found| found.len());
+    if length > RECORD_MAX_BYTES {
+        return Err(RunFolderError::Damaged {
+            path: path.to_owned(),
+            problem: format!("it has {length} bytes, and {RECORD_MAX_BYTES} are the most"),
+        });
+    }
     let text = bytes_if_there(path)?.map(String::from_utf8).transpose();
     text.map_err(|error| RunFolderError::Damaged {
         path: path.to_owned(),
@@ -299,14 +370,7 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, RunFolderErro
 pub(super) fn bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunFolderError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_missing(&error) => Ok(None),
         Err(source) => Err(RunFolderError::Read {
             path: path.to_owned(),
             source,
