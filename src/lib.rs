@@ -24,6 +24,9 @@ pub mod embed;
 pub mod extract;
 pub mod failure;
 pub mod fusion;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod ingest;
 pub mod notify;

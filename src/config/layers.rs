@@ -215,7 +215,7 @@ pub(super) fn flags(values: &[(String, String)]) -> Result<Layer, ConfigError> {
     Ok(layer)
 }
 
-fn parse(text: &str, origin: &str, defaults: bool) -> Result<Layer, ConfigError> {
+pub(super) fn parse(text: &str, origin: &str, defaults: bool) -> Result<Layer, ConfigError> {
     let collected = config::File::from_str(text, config::FileFormat::Toml)
         .collect()
         .map_err(|error| ConfigError::Syntax {

@@ -108,6 +108,21 @@ impl Config {
         all.push(layers::credentials(environment, main_file.as_deref())?);
         all.push(layers::environment(environment)?);
         all.push(layers::flags(flags)?);
+        Self::of_layers(all, main_file, environment)
+    }
+
+    /// A main file that says `text`, and nothing else.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_text(text: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        let main = layers::parse(text, "alfred.toml", false)?;
+        Self::of_layers(vec![layers::defaults()?, main], None, environment)
+    }
+
+    fn of_layers(
+        all: Vec<layers::Layer>,
+        main_file: Option<PathBuf>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         let mut origins = BTreeMap::new();
         let mut digests = BTreeMap::new();

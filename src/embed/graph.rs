@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A loaded encoder. Takes the inputs `input_ids`, `attention_mask` and, if the graph has it,
 /// `token_type_ids`, each `[batch, sequence]`; gives `last_hidden_state`, `[batch, sequence,
 /// dimensions]`, which is pooled and normalised here.
-pub(super) struct Graph {
+pub(crate) struct Graph {
     model: Model,
     ids: NodeId,
     mask: NodeId,
@@ -21,7 +21,7 @@ pub(super) struct Graph {
 
 impl Graph {
     /// From the bytes of an ONNX file.
-    pub(super) fn load(onnx: Vec<u8>, about: &About) -> Result<Self, String> {
+    pub(crate) fn load(onnx: Vec<u8>, about: &About) -> Result<Self, String> {
         let model = ModelOptions::with_all_ops()
             // 40 MB and some milliseconds more, for runs of a third less time.
             .prepack_weights(true)

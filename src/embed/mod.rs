@@ -7,7 +7,7 @@ pub mod batcher;
 pub mod cache;
 mod flight;
 pub mod gather;
-mod graph;
+pub(crate) mod graph;
 mod hub;
 pub mod known;
 mod lanes;
@@ -20,7 +20,7 @@ pub mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timed;
-mod tokens;
+pub(crate) mod tokens;
 pub mod verify;
 
 use crate::clock::Deadline;

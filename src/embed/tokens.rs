@@ -10,7 +10,7 @@ const WORDS_MAX: usize = 50_000;
 const WORD_MAX_BYTES: usize = 32;
 
 /// The tokenizer of one model.
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     tokenizer: Tokenizer,
     limit: usize,
     /// The special token before and the one after a text.
@@ -21,7 +21,7 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// From the bytes of `tokenizer.json`; `max_tokens` includes the special tokens.
-    pub(super) fn new(json: &[u8], max_tokens: usize) -> Result<Self, String> {
+    pub(crate) fn new(json: &[u8], max_tokens: usize) -> Result<Self, String> {
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
         // What the file says of padding and truncation is for another use of the model.
         tokenizer.with_padding(None);
@@ -38,12 +38,12 @@ impl Tokens {
     }
 
     /// Special tokens of every text.
-    pub(super) fn special_tokens(&self) -> usize {
+    pub(crate) fn special_tokens(&self) -> usize {
         self.around.len()
     }
 
     /// The ids of `text` with the special tokens around them, at most `max_tokens` in all.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<i32>, String> {
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<i32>, String> {
         let encoding = self
             .tokenizer
             .encode_fast(text, false)
@@ -64,7 +64,7 @@ impl Tokens {
     /// Tokens of `text`, special tokens and the limit left aside: the sum over its words, since
     /// the tokenizer never joins what one of these four characters separates. (Other white space
     /// may be dropped by it, and then does join.)
-    pub(super) fn count(&self, text: &str) -> usize {
+    pub(crate) fn count(&self, text: &str) -> usize {
         let mut total = 0;
         let mut new = Vec::new();
         let words = self.words.read().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ mod local;
 pub mod observe;
 mod overload;
 mod pace;
-mod parse;
+pub(crate) mod parse;
 mod places;
 mod probe;
 mod problem;
@@ -37,7 +37,7 @@ mod server;
 mod service;
 mod settings;
 mod traced;
-mod wire;
+pub(crate) mod wire;
 
 pub use listen::{BindError, ListenAddress, Listener, SocketFile, bind};
 pub use live::Live;

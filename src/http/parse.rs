@@ -28,7 +28,7 @@ const MAX_TITLE_BYTES: usize = 1_024;
 
 /// Reads the body of `POST /v1/query`; a query that does not say how it is answered gets
 /// `default_answer`.
-pub(super) fn query(body: &[u8], default_answer: AnswerKind) -> Result<Query, Problem> {
+pub(crate) fn query(body: &[u8], default_answer: AnswerKind) -> Result<Query, Problem> {
     let mut fields = Fields::new(parse(body)?, "the body", QUERY_FIELDS)?;
     let text = fields.text("query")?;
     let top_k = fields.maybe_integer("top_k")?;
@@ -66,7 +66,7 @@ fn collection(fields: &mut Fields) -> Result<CollectionName, Problem> {
 }
 
 /// What `POST /v1/documents` was given.
-pub(super) enum Documents {
+pub(crate) enum Documents {
     /// One object, refused with its own status.
     One(Result<NewDocument, Problem>),
     /// An array, each of it refused by itself, with its source as far as known.
@@ -74,7 +74,7 @@ pub(super) enum Documents {
 }
 
 /// Reads the body of `POST /v1/documents`.
-pub(super) fn documents(body: &[u8]) -> Result<Documents, Problem> {
+pub(crate) fn documents(body: &[u8]) -> Result<Documents, Problem> {
     let items = match parse(body)? {
         Value::Array(items) => items,
         object @ Value::Object(_) => return Ok(Documents::One(document(object))),

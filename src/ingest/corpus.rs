@@ -76,7 +76,7 @@ impl Corpus {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, CorpusError> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, CorpusError> {
         let wrong = |problem: String| CorpusError::Wrong {
             path: path.to_owned(),
             problem: problem.trim_end().to_owned(),

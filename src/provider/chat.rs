@@ -150,25 +150,28 @@ impl Chat for ChatModel {
             }
             sent => sent?,
         };
-        let reply: Reply = serde_json::from_slice(&body).map_err(|error| {
-            self.refused(format!("its answer is not a chat completion: {error}"))
-        })?;
-        let Usage {
-            prompt_tokens,
-            completion_tokens,
-        } = reply.usage;
-        let tokens = prompt_tokens.saturating_add(completion_tokens);
+        let completion = read(&body).map_err(|problem| self.refused(problem))?;
+        let tokens = completion
+            .prompt_tokens
+            .saturating_add(completion.completion_tokens);
         self.provider
             .stats()
             .count_tokens(TokenKind::Completion, tokens);
-        let choice = reply.choices.into_iter().next();
-        let content = choice.and_then(|choice| choice.message.content);
-        Ok(Completion {
-            text: content.unwrap_or_default(),
-            prompt_tokens,
-            completion_tokens,
-        })
+        Ok(completion)
     }
+}
+
+/// The first choice of a reply.
+pub(crate) fn read(body: &[u8]) -> Result<Completion, String> {
+    let reply: Reply = serde_json::from_slice(body)
+        .map_err(|error| format!("its answer is not a chat completion: {error}"))?;
+    let choice = reply.choices.into_iter().next();
+    let content = choice.and_then(|choice| choice.message.content);
+    Ok(Completion {
+        text: content.unwrap_or_default(),
+        prompt_tokens: reply.usage.prompt_tokens,
+        completion_tokens: reply.usage.completion_tokens,
+    })
 }
 
 /// OpenAI's reasoning models and those since GPT-5.

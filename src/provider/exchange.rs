@@ -29,10 +29,10 @@ pub(super) struct Exchange {
 
 /// A reply, whatever its status.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Why a try brought nothing of use.
@@ -106,12 +106,12 @@ impl Reply {
         error.get(name)?.as_str().map(str::to_owned)
     }
 
-    fn code(&self) -> Option<String> {
+    pub(crate) fn code(&self) -> Option<String> {
         self.field("code")
     }
 
     /// The provider's words, whatever shape they came in.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let body: Option<Value> = serde_json::from_slice(&self.body).ok();
         let plain = body
             .as_ref()

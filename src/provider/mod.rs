@@ -11,7 +11,7 @@ mod base_url;
 mod breaker;
 pub mod chat;
 mod error;
-mod exchange;
+pub(crate) mod exchange;
 mod silence;
 mod stats;
 

@@ -256,11 +256,16 @@ impl Settings {
             path: path.to_owned(),
             source,
         })?;
+        Self::parse(path, &text)
+    }
+
+    /// What the file `path` says, which is `text`.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
         let wrong = |error: toml::de::Error| ScenarioError::Wrong {
             path: path.to_owned(),
-            problem: problem_of(&text, &error),
+            problem: problem_of(text, &error),
         };
-        let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(ScenarioError::UnknownKey {
                 path: path.to_owned(),
@@ -268,7 +273,7 @@ impl Settings {
                 closest: closest_key(key),
             });
         }
-        let mut settings: Self = toml::from_str(&text).map_err(wrong)?;
+        let mut settings: Self = toml::from_str(text).map_err(wrong)?;
         if settings.name.is_none() {
             settings.name = path
                 .file_stem()

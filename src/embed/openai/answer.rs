@@ -42,7 +42,7 @@ struct Usage {
 
 /// The vectors of `count` texts in their order, and the tokens they cost (0 when that is not said).
 /// `dimensions` is the length that they must have; all must have the same.
-pub(super) fn read(
+pub(crate) fn read(
     body: &[u8],
     count: usize,
     dimensions: Option<usize>,

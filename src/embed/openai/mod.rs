@@ -5,7 +5,7 @@
 //! refuses that is asked for numbers from then on, and one that refuses `dimensions` for its own
 //! length, which is then checked.
 
-mod answer;
+pub(crate) mod answer;
 mod batches;
 mod models;
 mod tokens;

@@ -6,7 +6,7 @@
 //! begin and end ([`framing`], RFC 9112 section 6) and lets one request through at a time. Where TLS is
 //! spoken, a [`handshake`] comes before.
 
-pub(super) mod framing;
+pub(crate) mod framing;
 pub(super) mod gate;
 pub(super) mod handshake;
 pub(super) mod socket;

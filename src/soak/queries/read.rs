@@ -4,7 +4,7 @@ use super::template::QUERY;
 use crate::soak::relevance::{RelevanceError, Relevant};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub enum QueriesError {
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is too large.
     #[error("the query set {} is larger than {MAX_FILE_BYTES} bytes", path.display())]
@@ -74,15 +74,33 @@ impl QuerySet {
     /// # Errors
     /// When the file cannot be read, is too large, not UTF-8, without a query, or without a column.
     pub fn read(path: &Path, columns: &[String]) -> Result<Self, QueriesError> {
+        let failed = |source| QueriesError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > MAX_FILE_BYTES {
+            let path = path.to_owned();
+            return Err(QueriesError::TooLarge { path });
+        }
+        Self::of(path, file, columns)
+    }
+
+    /// What `file` holds, which is called `path`.
+    pub(crate) fn of(
+        path: &Path,
+        file: impl io::Read,
+        columns: &[String],
+    ) -> Result<Self, QueriesError> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         let rows = match extension.as_deref() {
-            Some("csv") => csv_rows(path, columns)?,
-            Some("jsonl" | "ndjson") => {
-                lines(path, |text, number| json_row(path, columns, text, number))?
-            }
+            Some("csv") => csv_rows(path, file, columns)?,
+            Some("jsonl" | "ndjson") => lines(path, file, |text, number| {
+                json_row(path, columns, text, number)
+            })?,
             _ => {
                 check_columns(path, columns, &[QUERY])?;
-                lines(path, |text, _| Ok(of_text(text, columns)))?
+                lines(path, file, |text, _| Ok(of_text(text, columns)))?
             }
         };
         if rows.is_empty() {
@@ -162,13 +180,13 @@ fn of_text(text: &str, columns: &[String]) -> Vec<Value> {
 
 fn lines(
     path: &Path,
+    file: impl io::Read,
     mut row: impl FnMut(&str, u64) -> Result<Vec<Value>, QueriesError>,
 ) -> Result<Vec<Vec<Value>>, QueriesError> {
     let failed = |source| QueriesError::Read {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
     let mut reader = BufReader::new(file.take(MAX_FILE_BYTES + 1));
     let (mut rows, mut line, mut read) = (Vec::new(), Vec::new(), 0);
     for number in 1.. {
@@ -221,16 +239,11 @@ fn json_row(
     }
 }
 
-fn csv_rows(path: &Path, columns: &[String]) -> Result<Vec<Vec<Value>>, QueriesError> {
-    let failed = |source| QueriesError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() > MAX_FILE_BYTES {
-        let path = path.to_owned();
-        return Err(QueriesError::TooLarge { path });
-    }
+fn csv_rows(
+    path: &Path,
+    file: impl io::Read,
+    columns: &[String],
+) -> Result<Vec<Vec<Value>>, QueriesError> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(BufReader::new(file.take(MAX_FILE_BYTES)));

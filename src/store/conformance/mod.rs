@@ -1,12 +1,14 @@
 //! What every store must do, as tests that know nothing of which store they test.
 //!
-//! Cases are in [`documents`], [`search`] and [`reference`]. A store's test module calls [`conformance_tests!`] with a function that opens an empty store.
+//! Cases are in [`documents`], [`search`], [`hostile`] and [`reference`]. A store's test module calls [`conformance_tests!`] with a function that opens an empty store.
 
 mod documents;
+mod hostile;
 mod reference;
 mod search;
 
 pub(crate) use documents::*;
+pub(crate) use hostile::*;
 pub(crate) use reference::*;
 pub(crate) use search::*;
 
@@ -46,6 +48,8 @@ macro_rules! conformance_tests {
             filters_never_cost_recall,
             numbers_are_equal_by_value,
             globs_keep_to_their_segment,
+            globs_mean_what_they_mean_elsewhere,
+            metadata_is_never_syntax,
             text_finds_words_identifiers_and_scripts,
             questions_are_never_query_syntax,
             hits_carry_everything,

@@ -5,7 +5,7 @@
 //! for itself. They were checked when the filter was made, so what does not parse matches nothing.
 
 /// The regular expression (PostgreSQL's "advanced" flavour) that matches what the glob does.
-pub(super) fn to_regex(glob: &str) -> String {
+pub(crate) fn to_regex(glob: &str) -> String {
     let mut regex = String::from("^");
     let characters: Vec<char> = glob.chars().collect();
     let mut at = 0;

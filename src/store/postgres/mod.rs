@@ -17,7 +17,7 @@ mod dsn;
 mod export;
 mod fault;
 mod frequencies;
-mod glob;
+pub(crate) mod glob;
 mod keeper;
 mod lane;
 mod lexemes;
