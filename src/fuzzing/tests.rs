@@ -177,6 +177,11 @@ macro_rules! targets {
             fn mutations_of_the_corpus_are_read() {
                 super::mutations_are_read(stringify!($name), $cases);
             }
+
+            #[test]
+            fn long_mutations_of_the_corpus_are_read() {
+                super::mutations_are_read(stringify!($name), 100 * $cases);
+            }
         }
     )*
 

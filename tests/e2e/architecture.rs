@@ -70,6 +70,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sentences", &[]),
     ("terms", &[]),
     ("fusion", &["domain"]),
+    // What fuzzing and its tests call; in no release.
+    (
+        "fuzzing",
+        &[
+            "http",
+            "ingest",
+            "soak",
+            "report",
+            "embed",
+            "provider",
+            "store",
+            "extract",
+            "chunking",
+            "answering",
+            "config",
+            "access",
+            "domain",
+        ],
+    ),
     // A client over HTTP: it would work against any server.
     ("soak", &["client"]),
     // Reads the run folder alone, through the types that wrote it.

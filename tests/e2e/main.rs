@@ -19,6 +19,7 @@ mod disk;
 mod extract;
 mod failures;
 mod help;
+mod hostile;
 mod http;
 mod ingest_corpus;
 mod journal;

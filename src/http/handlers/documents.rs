@@ -197,6 +197,10 @@ fn list_request(parameters: &[(String, String)]) -> Result<ListRequest, Problem>
 }
 
 fn source(glob: &str) -> Result<String, Problem> {
+    if glob.is_empty() {
+        let detail = "`source` is empty; leave it out to list all";
+        return Err(Problem::field("source", detail));
+    }
     let condition = ("source".to_owned(), Value::String(glob.to_owned()));
     crate::domain::Filter::new([condition]).map_err(|error| {
         let problem = error.problem.trim_start_matches("`source`: ").to_owned();

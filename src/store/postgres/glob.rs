@@ -6,10 +6,15 @@
 
 /// The regular expression (PostgreSQL's "advanced" flavour) that matches what the glob does.
 pub(crate) fn to_regex(glob: &str) -> String {
-    let mut regex = String::from("^");
+    if !glob.is_empty() && glob.replace("**/", "").is_empty() {
+        // Nothing after it: as `**`.
+        return "^.*$".to_owned();
+    }
+    let mut regex = String::new();
+    // What stood before each open brace, and its alternatives so far.
+    let mut open: Vec<(String, Vec<String>)> = Vec::new();
     let characters: Vec<char> = glob.chars().collect();
     let mut at = 0;
-    let mut depth = 0_usize;
     while let Some(&character) = characters.get(at) {
         at += 1;
         match character {
@@ -22,15 +27,20 @@ pub(crate) fn to_regex(glob: &str) -> String {
                 }
                 None => push_literal(&mut regex, '['),
             },
-            '{' => {
-                depth += 1;
-                regex.push_str("(?:");
-            }
-            '}' if depth > 0 => {
-                depth -= 1;
-                regex.push(')');
-            }
-            ',' if depth > 0 => regex.push('|'),
+            '{' => open.push((std::mem::take(&mut regex), Vec::new())),
+            ',' | '}' => match open.pop() {
+                None => push_literal(&mut regex, character),
+                Some((before, mut alternatives)) => {
+                    // An empty alternative is none.
+                    alternatives.extend(Some(std::mem::take(&mut regex)).filter(|a| !a.is_empty()));
+                    if character == ',' {
+                        open.push((before, alternatives));
+                    } else {
+                        regex = before;
+                        push_group(&mut regex, &alternatives);
+                    }
+                }
+            },
             '\\' => {
                 let next = characters.get(at).copied().unwrap_or('\\');
                 push_literal(&mut regex, next);
@@ -39,8 +49,15 @@ pub(crate) fn to_regex(glob: &str) -> String {
             other => push_literal(&mut regex, other),
         }
     }
-    regex.push('$');
-    regex
+    format!("^{regex}$")
+}
+
+fn push_group(regex: &mut String, alternatives: &[String]) {
+    if !alternatives.is_empty() {
+        regex.push_str("(?:");
+        regex.push_str(&alternatives.join("|"));
+        regex.push(')');
+    }
 }
 
 /// After one `*` at `at - 1`: `**` as a whole segment crosses segments, all else does not.
@@ -58,8 +75,8 @@ fn stars(characters: &[char], at: usize, regex: &mut String) -> usize {
         return at + 2;
     }
     if starts_segment && after.is_none_or(|c| matches!(c, '}' | ',')) {
-        // A last `**`: everything below, of which there must be something after a `/`.
-        regex.push_str(if before.is_some() { ".+" } else { ".*" });
+        // A last `**`: everything below.
+        regex.push_str(".*");
         return at + 1;
     }
     regex.push_str("[^/]*[^/]*");
@@ -117,7 +134,9 @@ mod tests {
     fn globs_become_anchored_expressions() {
         assert_eq!(to_regex("docs/*.md"), r"^docs/[^/]*\.md$");
         assert_eq!(to_regex("docs/**/*.md"), r"^docs/(?:.*/)?[^/]*\.md$");
-        assert_eq!(to_regex("docs/**"), r"^docs/.+$");
+        assert_eq!(to_regex("docs/**"), r"^docs/.*$");
+        assert_eq!(to_regex("{,a}{}b"), r"^(?:a)b$");
+        assert_eq!(to_regex("**/"), "^.*$");
         assert_eq!(to_regex("{a,b}?"), r"^(?:a|b)[^/]$");
         assert_eq!(to_regex(r"\*[[]x]"), r"^\*(?:(?!/)[\[])x\]$");
         assert_eq!(to_regex("[!a-c]"), r"^(?:(?!/)[^a-c])$");

@@ -131,6 +131,18 @@ impl Connection {
         self.reply_to("GET")
     }
 
+    /// Whether a reply has begun to come; does not wait.
+    pub(super) fn has_reply(&mut self) -> bool {
+        let set = |stream: &Stream, nonblocking| match stream {
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+        };
+        set(&self.writer, true).unwrap();
+        let has = self.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        set(&self.writer, false).unwrap();
+        has
+    }
+
     fn reply_to(&mut self, method: &str) -> Reply {
         let mut reply = self.head().expect("a reply, not the end of the stream");
         let length = reply.header("content-length").parse().unwrap_or(0);

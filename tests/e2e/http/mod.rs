@@ -6,6 +6,7 @@ mod client;
 mod console;
 mod fake_runs;
 mod fakes;
+mod hostile;
 mod limits;
 mod metrics;
 mod openapi;

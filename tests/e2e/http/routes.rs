@@ -278,6 +278,7 @@ fn listing_goes_page_by_page() {
     let one = connection.get("/v1/documents?source=%C3%BC3.md").json();
     assert_eq!(one["documents"].as_array().unwrap().len(), 1);
     for (query, field) in [
+        ("source=", "source"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
         ("limit=x", "limit"),
