@@ -6,7 +6,8 @@ use alfred::clock::{Clock as _, SystemClock};
 use alfred::extract::{ExtractError, Extractor, Format};
 use flate2::{Compression, write::ZlibEncoder};
 use serde_json::json;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -125,69 +126,45 @@ const FONT: &str = "/Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helve
 
 /// PDFs that are small and ask for much, by name.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
+    [packed(), looped(), endless()].concat()
+}
+
+/// Few bytes that are many once they are inflated.
+fn packed() -> Vec<(&'static str, Vec<u8>)> {
     let flate = "/Filter /FlateDecode";
     let twice = "/Filter [/FlateDecode /FlateDecode]";
-    let form = |number: usize, runs: &str| {
+    let columns =
+        "/Filter /FlateDecode /DecodeParms << /Predictor 12 /Columns 2147483647 /Colors 4 >>";
+    let page = |entries: &str, bytes: &[u8]| one_page(stream(entries, bytes), FONT, &[]);
+    vec![
+        ("flate.pdf", page(flate, &deflated_run(b' ', 256))),
+        (
+            "flate-twice.pdf",
+            page(twice, &deflated(&deflated_run(b' ', 512))),
+        ),
+        ("predictor.pdf", page(columns, &deflated(b"\x02text"))),
+    ]
+}
+
+/// Things that hold themselves, or each other.
+fn looped() -> Vec<(&'static str, Vec<u8>)> {
+    let form = |number: usize| {
         let entries = format!(
             "/Type /XObject /Subtype /Form /BBox [0 0 9 9] \
              /Resources << {FONT} /XObject << /X {} 0 R >> >>",
             number + 1
         );
-        stream(&entries, runs.as_bytes())
+        stream(&entries, "/X Do ".repeat(10).as_bytes())
     };
     // Each form is drawn ten times by the one before: 10^20 times in all.
-    let forms: Vec<Vec<u8>> = (5..25).map(|n| form(n, &"/X Do ".repeat(10))).collect();
-    let wide_map = b"/CIDInit /ProcSet findresource begin begincmap 1 begincodespacerange \
-        <00000000> <ffffffff> endcodespacerange 1 beginbfrange <00000000> <ffffffff> <0000> \
-        endbfrange endcmap end";
-    let cid = "/Font << /F1 << /Type /Font /Subtype /Type0 /BaseFont /X /Encoding /Identity-H \
-        /ToUnicode 5 0 R /DescendantFonts [<< /Type /Font /Subtype /CIDFontType2 /BaseFont /X \
-        /W [0 4294967295 500] >>] >> >>";
-    let text = || stream("", b"BT /F1 10 Tf 72 700 Td <00410042> Tj ET");
-    let kids = "3 0 R ".repeat(100_000);
-    let wide = pdf(&[
-        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
-        format!("<< /Type /Pages /Kids [{kids}] /Count 2147483647 >>").into_bytes(),
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R >>".to_vec(),
-        text(),
-    ]);
+    let forms: Vec<Vec<u8>> = (5..25).map(form).collect();
+    let own_length = b"<< /Length 4 0 R >>\nstream\nBT ET\nendstream".to_vec();
     vec![
-        (
-            "flate.pdf",
-            one_page(stream(flate, &deflated_run(b' ', 256)), FONT, &[]),
-        ),
-        (
-            "flate-twice.pdf",
-            one_page(
-                stream(twice, &deflated(&deflated_run(b' ', 512))),
-                FONT,
-                &[],
-            ),
-        ),
-        (
-            "predictor.pdf",
-            one_page(
-                stream(
-                    "/Filter /FlateDecode /DecodeParms << /Predictor 12 /Columns 2147483647 /Colors 4 >>",
-                    &deflated(b"\x02text"),
-                ),
-                FONT,
-                &[],
-            ),
-        ),
         (
             "forms.pdf",
             one_page(stream("", b"/X Do"), "/XObject << /X 5 0 R >>", &forms),
         ),
-        ("map.pdf", one_page(text(), cid, &[stream("", wide_map)])),
-        (
-            "length-of-itself.pdf",
-            one_page(
-                b"<< /Length 4 0 R >>\nstream\nBT ET\nendstream".to_vec(),
-                FONT,
-                &[],
-            ),
-        ),
+        ("length-of-itself.pdf", one_page(own_length, FONT, &[])),
         (
             "pages-of-themselves.pdf",
             pdf(&[
@@ -196,20 +173,32 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
                 b"<< /Type /Pages /Parent 2 0 R /Kids [2 0 R 3 0 R] /Count 9 >>".to_vec(),
             ]),
         ),
-        ("pages.pdf", wide),
-        (
-            "numbers.pdf",
-            one_page(
-                stream(
-                    "",
-                    &b"99999999999999999999999999 Tz 1e308 1e308 1e308 1e308 1e308 1e308 cm \
-                    BT /F1 1e300 Tf -1e300 1e300 Td [(a) -1e308 (b)] TJ ET "
-                        .repeat(2_000),
-                ),
-                FONT,
-                &[],
-            ),
-        ),
+    ]
+}
+
+/// Counts and numbers without measure.
+fn endless() -> Vec<(&'static str, Vec<u8>)> {
+    let map = b"/CIDInit /ProcSet findresource begin begincmap 1 begincodespacerange \
+        <00000000> <ffffffff> endcodespacerange 1 beginbfrange <00000000> <ffffffff> <0000> \
+        endbfrange endcmap end";
+    let cid = "/Font << /F1 << /Type /Font /Subtype /Type0 /BaseFont /X /Encoding /Identity-H \
+        /ToUnicode 5 0 R /DescendantFonts [<< /Type /Font /Subtype /CIDFontType2 /BaseFont /X \
+        /W [0 4294967295 500] >>] >> >>";
+    let text = || stream("", b"BT /F1 10 Tf 72 700 Td <00410042> Tj ET");
+    let kids = "3 0 R ".repeat(100_000);
+    let pages = pdf(&[
+        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+        format!("<< /Type /Pages /Kids [{kids}] /Count 2147483647 >>").into_bytes(),
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R >>".to_vec(),
+        text(),
+    ]);
+    let numbers = b"99999999999999999999999999 Tz 1e308 1e308 1e308 1e308 1e308 1e308 cm \
+        BT /F1 1e300 Tf -1e300 1e300 Td [(a) -1e308 (b)] TJ ET "
+        .repeat(2_000);
+    vec![
+        ("map.pdf", one_page(text(), cid, &[stream("", map)])),
+        ("pages.pdf", pages),
+        ("numbers.pdf", one_page(stream("", &numbers), FONT, &[])),
     ]
 }
 
@@ -433,13 +422,12 @@ fn names_with_line_breaks_and_escapes_stay_on_their_line() {
     assert_eq!(ran.stderr.matches("not UTF-8").count(), 1, "{}", ran.stderr);
 }
 
-/// What a client or a provider says cannot begin a line of the log, nor colour one.
-#[test]
-fn nothing_forges_a_line_of_the_log() {
-    use std::io::{Read as _, Write as _};
-    use std::net::{TcpListener, TcpStream};
-    const FORGED: &str =
-        "\\n\\u001b[31mERROR forged\\u0007\\r\\n{\\\"level\\\":\\\"error\\\",\\\"forged\\\":1}";
+/// A line break, a colour, and a line of a log, inside of a JSON string.
+const FORGED: &str =
+    "\\n\\u001b[31mERROR forged\\u0007\\r\\n{\\\"level\\\":\\\"error\\\",\\\"forged\\\":1}";
+
+/// A provider that refuses everything with [`FORGED`]; its base URL.
+fn forging_provider() -> String {
     let provider = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", provider.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -454,61 +442,74 @@ fn nothing_forges_a_line_of_the_log() {
             );
         }
     });
-    for format in ["text", "json"] {
-        let home = Home::new();
-        let log = home.path().join("log");
-        let mut command = home.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command
-            .env("ALFRED__EMBEDDING__KIND", "openai")
-            .env("OPENAI_BASE_URL", &url)
-            .env("OPENAI_API_KEY", "sk-test")
-            .env("ALFRED__EMBEDDING__DIMENSIONS", "8")
-            .env("ALFRED__LOG__FORMAT", format)
-            .env("ALFRED__LOG__SLOW_MS", "1")
-            .stderr(std::fs::File::create(&log).unwrap());
-        let mut child = command.spawn().unwrap();
-        let text = || std::fs::read_to_string(&log).unwrap();
-        let port = eventually(PATIENCE, || {
-            let text = text();
-            let (_, rest) = text.split_once("http://127.0.0.1:")?;
-            rest.get(..5)?
-                .trim_matches(|c: char| !c.is_ascii_digit())
-                .parse::<u16>()
-                .ok()
-        });
-        let ask = |extra: &str| {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let body = format!("{{\"query\": \"forged {FORGED}\"}}");
-            write!(
-                stream,
-                "POST /v1/query HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{extra}\
-                 content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            )
-            .unwrap();
-            let mut reply = String::new();
-            let _ = stream.read_to_string(&mut reply);
-            reply
+    url
+}
+
+/// The whole reply to a question that holds [`FORGED`], with this header line beside it.
+fn forging_question(port: u16, header: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let body = format!("{{\"query\": \"forged {FORGED}\"}}");
+    write!(
+        stream,
+        "POST /v1/query HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut reply = String::new();
+    let _ = stream.read_to_string(&mut reply);
+    reply
+}
+
+/// The log of a daemon that was asked such questions.
+fn forged_log(url: &str, format: &str) -> String {
+    let home = Home::new();
+    let log = home.path().join("log");
+    let mut command = home.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command
+        .env("ALFRED__EMBEDDING__KIND", "openai")
+        .env("OPENAI_BASE_URL", url)
+        .env("OPENAI_API_KEY", "sk-test")
+        .env("ALFRED__EMBEDDING__DIMENSIONS", "8")
+        .env("ALFRED__LOG__FORMAT", format)
+        .env("ALFRED__LOG__SLOW_MS", "1")
+        .stderr(std::fs::File::create(&log).unwrap());
+    let mut child = command.spawn().unwrap();
+    let text = || std::fs::read_to_string(&log).unwrap();
+    let port = eventually(PATIENCE, || {
+        let text = text();
+        let (_, rest) = text.split_once("http://127.0.0.1:")?;
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        rest[..end].parse::<u16>().ok()
+    });
+    for header in [
+        "",
+        "user-agent: a\u{1b}[31m\r\n",
+        "x-request-id: forged\u{1b}[31m\r\n",
+        "x-request-id: {\"forged\":1}\r\n",
+    ] {
+        let reply = forging_question(port, header);
+        // A control character in a header is refused at once, the others by the provider.
+        let status = if header.contains('\u{1b}') {
+            "400"
+        } else {
+            "503"
         };
-        for extra in [
-            "",
-            "user-agent: a\u{1b}[31m\r\n",
-            "x-request-id: forged\u{1b}[31m\r\n",
-            "x-request-id: {\"forged\":1}\r\n",
-        ] {
-            let reply = ask(extra);
-            // A control character in a header is refused at once, the others by the provider.
-            let status = if extra.contains('\u{1b}') {
-                "400"
-            } else {
-                "503"
-            };
-            assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{reply}");
-            assert!(!reply.contains('\u{1b}'), "{reply:?}");
-        }
-        let forged = eventually(PATIENCE, || text().contains("forged").then(text));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{reply}");
+        assert!(!reply.contains('\u{1b}'), "{reply:?}");
+    }
+    let forged = eventually(PATIENCE, || text().contains("forged").then(text));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    forged
+}
+
+/// What a client or a provider says cannot begin a line of the log, nor colour one.
+#[test]
+fn nothing_forges_a_line_of_the_log() {
+    let url = forging_provider();
+    for format in ["text", "json"] {
+        let forged = forged_log(&url, format);
         let odd = forged.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(odd, None, "{format}: {forged:?}");
         for line in forged.lines() {
