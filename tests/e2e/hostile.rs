@@ -541,7 +541,8 @@ fn conforms(examples: u32) {
         .arg(config)
         .arg("run")
         .arg(daemon.endpoint.at("/openapi.json").to_string())
-        .args(["--header", &format!("authorization: Bearer {key}")])
+        // As the document spells it: else it is one more header to leave out.
+        .args(["--header", &format!("Authorization: Bearer {key}")])
         .args(["--seed", "7", "--generation-deterministic", "--no-color"])
         .args(["--max-examples", &examples.to_string()])
         // From this machine these need no key, and take as long as they are told to: see profile.rs.
