@@ -10,7 +10,7 @@ use crate::counted::commonest;
 use crate::domain::{CollectionName, Metadata, UpsertStatus};
 use crate::failure::Failure;
 use crate::ingest::corpus::{Corpus, CorpusError};
-use crate::ingest::files::{self, FilesError, Found, Skipped};
+use crate::ingest::files::{self, FilesError, Found, Skipped, Unmatched};
 use crate::ingest::objects::{self, ObjectError, Objects};
 use crate::ingest::pipeline::{self, Event, Options, Sink};
 use crate::ingest::plan;
@@ -236,6 +236,7 @@ fn run_given(arguments: &IngestArgs, context: &Context) -> Outcome {
         return Err(Failure::usage("--prune with a plain list of files")
             .hint("give folders or quoted patterns, so that it is known what is covered"));
     }
+    something_to_do(arguments, &found)?;
     let prune = match (arguments.prune, arguments.allow_empty) {
         (false, _) => Prune::No,
         (true, false) => Prune::Some,
@@ -301,6 +302,28 @@ fn find(arguments: &IngestArgs, config: &Config) -> Result<Found, Failure> {
     Ok(found)
 }
 
+/// Patterns of which nothing at all was found are a mistake, and so is pruning below a folder that is
+/// not there: more likely it is misspelt or not mounted than empty.
+fn something_to_do(arguments: &IngestArgs, found: &Found) -> Result<(), Failure> {
+    let is_pattern = |one: &&Unmatched| files::is_pattern(&one.pattern);
+    let missing = found.unmatched.iter().find(|one| one.missing.is_some());
+    let blamed = match missing.filter(|_| arguments.prune) {
+        None if !arguments.prune && found.files.is_empty() && found.problems.is_empty() => {
+            found.unmatched.iter().filter(is_pattern).collect()
+        }
+        missing => Vec::from_iter(missing),
+    };
+    if blamed.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = blamed.iter().map(ToString::to_string).collect();
+    Err(Failure::usage("nothing was ingested")
+        .because(told.join("; "))
+        .hint(
+            "see that the paths are right; a pattern in quotes is expanded by alfred, to any depth",
+        ))
+}
+
 /// Where documents go: to the daemon, else straight into the store.
 struct Through<'a> {
     config: &'a Config,
@@ -322,7 +345,7 @@ fn ingest(
         ..Summary::default()
     };
     for pattern in &found.unmatched {
-        output::error(&format!("warning: {pattern}: matches nothing"));
+        output::error(&format!("warning: {pattern}"));
     }
     for (path, problem) in &found.problems {
         // A line break in a name must not begin a line of its own.

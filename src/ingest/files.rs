@@ -57,12 +57,40 @@ pub struct Found {
     /// Paths that could not be walked, with the reason.
     pub problems: Vec<(PathBuf, String)>,
     /// Patterns that matched nothing.
-    pub unmatched: Vec<String>,
+    pub unmatched: Vec<Unmatched>,
     /// What was covered, for `--prune`.
     pub coverage: Coverage,
     /// Where objects are fetched from, when some were found.
     pub objects: Option<Objects>,
 }
+
+/// A pattern, or a prefix of object storage, of which nothing was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmatched {
+    /// As it was given.
+    pub pattern: String,
+    /// The folder in which it looks, where that is not there.
+    pub missing: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Unmatched {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: matches nothing", self.pattern)?;
+        match &self.missing {
+            Some(folder) => write!(out, ": there is no folder {}", folder.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether an argument is a pattern, unless a file of that very name is there.
+#[must_use]
+pub fn is_pattern(argument: &str) -> bool {
+    argument.contains(PATTERN_SIGNS)
+}
+
+/// What makes a pattern of a path.
+const PATTERN_SIGNS: [char; 4] = ['*', '?', '[', '{'];
 
 /// Files that were left out because of their ending, counted by it.
 pub type Skipped = Counted<50>;
@@ -115,7 +143,7 @@ pub enum FilesError {
 /// Expands `arguments` below `root`, both as given; relative arguments are relative to `current`.
 ///
 /// # Errors
-/// When an argument matches nothing that exists, is malformed, or is outside the root.
+/// When an argument is no pattern and names nothing that exists, is malformed, or is outside the root.
 pub fn find(arguments: &[String], root: &Path, current: &Path) -> Result<Found, FilesError> {
     let given = root.display();
     let root = normalise(&current.join(root));
@@ -162,7 +190,7 @@ impl Walk<'_> {
         } else if path.exists() {
             self.found.coverage.has_plain_files = true;
             self.keep(&path, argument, true)?;
-        } else if argument.contains(['*', '?', '[', '{']) {
+        } else if is_pattern(argument) {
             self.add_pattern(&path, argument)?;
         } else {
             return Err(FilesError::Missing(argument.to_owned()));
@@ -187,26 +215,22 @@ impl Walk<'_> {
         let matcher = glob(&path.to_string_lossy())?.compile_matcher();
         let fixed: PathBuf = path
             .components()
-            .take_while(|part| {
-                !part
-                    .as_os_str()
-                    .to_string_lossy()
-                    .contains(['*', '?', '[', '{'])
-            })
+            .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()))
             .collect();
-        self.source_of(&fixed, argument)?;
+        let place = self.source_of(&fixed, argument)?;
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         let covering = glob(&relative.to_string_lossy())?.compile_matcher();
         self.found.coverage.patterns.push(covering);
-        let before = self.by_source.len();
-        if !fixed.is_dir() {
+        let is_there = fixed.is_dir();
+        if !is_there {
             // An unmounted or misspelt folder is no folder without files: nothing may be pruned.
-            let missing = format!("{} (of the pattern {argument})", fixed.display());
-            return Err(FilesError::Missing(missing));
+            self.found.coverage.doubtful.extend(place);
         }
-        self.walk(&fixed, Some(&matcher));
-        if self.by_source.len() == before {
-            self.found.unmatched.push(argument.to_owned());
+        if !is_there || self.walk(&fixed, Some(&matcher)) == 0 {
+            self.found.unmatched.push(Unmatched {
+                pattern: argument.to_owned(),
+                missing: (!is_there).then_some(fixed),
+            });
         }
         Ok(())
     }
@@ -242,7 +266,10 @@ impl Walk<'_> {
         None
     }
 
-    fn walk(&mut self, folder: &Path, matcher: Option<&GlobMatcher>) {
+    /// Keeps what is below a folder; returns how many files of a format that is read were wanted, also
+    /// those that another argument had found already.
+    fn walk(&mut self, folder: &Path, matcher: Option<&GlobMatcher>) -> usize {
+        let mut wanted = 0;
         let is_visible = |entry: &walkdir::DirEntry| {
             entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
         };
@@ -274,13 +301,16 @@ impl Walk<'_> {
                 continue;
             }
             let is_wanted = matcher.is_none_or(|matcher| matcher.is_match(entry.path()));
-            if entry.file_type().is_file()
-                && is_wanted
-                && let Err(error) = self.keep(entry.path(), &entry.path().to_string_lossy(), false)
-            {
+            if !entry.file_type().is_file() || !is_wanted {
+                continue;
+            }
+            let shown = entry.path().to_string_lossy();
+            wanted += usize::from(Format::of_source(&shown).is_some());
+            if let Err(error) = self.keep(entry.path(), &shown, false) {
                 self.problem(entry.path(), error.to_string());
             }
         }
+        wanted
     }
 
     fn keep(&mut self, path: &Path, argument: &str, named: bool) -> Result<(), FilesError> {

@@ -89,10 +89,24 @@ fn mistakes_are_named() {
     assert!(matches!(mistake(""), FilesError::Missing(_)));
     let no_root = find(&["x".to_owned()], Path::new("nope"), folder.path());
     assert_eq!(no_root.unwrap_err(), FilesError::Root("nope".into()));
-    assert!(matches!(
-        mistake("docs/moved/**/*.md"),
-        FilesError::Missing(_)
-    ));
+}
+
+#[test]
+fn a_pattern_without_a_match_is_told_with_the_folder_that_is_not_there() {
+    let folder = corpus();
+    let given = ["docs", "docs/*.md", "docs/*.html", "moved/**/*.md"].map(str::to_owned);
+    let found = find(&given, Path::new("."), folder.path()).unwrap();
+    let told: Vec<String> = found.unmatched.iter().map(ToString::to_string).collect();
+    let missing = folder.path().join("moved");
+    let expected = [
+        "docs/*.html: matches nothing".to_owned(),
+        format!(
+            "moved/**/*.md: matches nothing: there is no folder {}",
+            missing.display()
+        ),
+    ];
+    assert_eq!((found.files.len(), told), (3, expected.to_vec()));
+    assert!(!found.coverage.covers("moved/a.md") && found.coverage.covers("docs/gone.md"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub use bucket::Objects;
 pub use error::ObjectError;
 pub use pattern::Pattern;
 
-use super::files::{FilesError, Found, FoundFile, Place, ending};
+use super::files::{FilesError, Found, FoundFile, Place, Unmatched, ending};
 use crate::domain::SourceName;
 use crate::extract::Format;
 use bucket::Listed;
@@ -107,7 +107,10 @@ fn add(
         return Err(FilesError::Missing(argument.to_owned()).into());
     }
     if matched == 0 {
-        kept.found.unmatched.push(argument.to_owned());
+        kept.found.unmatched.push(Unmatched {
+            pattern: argument.to_owned(),
+            missing: None,
+        });
     }
     kept.found.coverage.objects.push(pattern);
     Ok(())
