@@ -34,7 +34,9 @@ put usr/lib/sysusers.d systemd/sysusers.d/*.conf
 put usr/lib/tmpfiles.d systemd/tmpfiles.d/*.conf
 put usr/lib/systemd/system-preset systemd/system-preset/*.preset
 
-put usr/share/alfred perf/queryset.txt perf/k6-script.js perf/harness_scaffold.py
+put usr/share/alfred perf/queryset.txt perf/*.js perf/*.py
+# With the sources that the manual has when it is ingested from where it is installed, besides.
+sed 's|\tdocs/\([^\t]*\)|&\t\1|g' perf/relevance.tsv >"$root/usr/share/alfred/relevance.tsv"
 for folder in compose helm grafana prometheus loki; do
   [ ! -d "packaging/$folder" ] || cp -rT "packaging/$folder" "$root/usr/share/alfred/$folder"
 done

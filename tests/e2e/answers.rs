@@ -153,7 +153,7 @@ const PARAPHRASED: [(&str, &str); 4] = [
 ];
 
 /// A daemon that has the manual.
-fn manual() -> (Home, Daemon) {
+pub(crate) fn manual() -> (Home, Daemon) {
     let home = Home::new();
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     for entry in std::fs::read_dir(docs).unwrap() {

@@ -30,6 +30,7 @@ mod mistakes;
 mod model_script;
 mod monitoring;
 mod objects;
+mod performance_plan;
 mod postgres;
 #[path = "../../src/store/postgres/testing.rs"]
 #[expect(dead_code, reason = "the unit tests use the rest")]

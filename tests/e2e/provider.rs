@@ -5,6 +5,7 @@ use alfred::client::{Endpoint, Limits, Outgoing, request_blocking};
 use alfred::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,15 +23,20 @@ pub(crate) struct Standin {
 }
 
 impl Standin {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    /// The built example.
+    pub(crate) fn program() -> PathBuf {
         let tests = std::env::current_exe().unwrap();
-        let program = tests.ancestors().nth(2).unwrap();
-        let program = program.join("examples/openai_standin");
+        let target = tests.ancestors().nth(2).unwrap();
+        let program = target.join("examples/openai_standin");
         assert!(
             program.exists(),
             "run cargo build --example openai_standin first"
         );
-        let mut child = Command::new(program)
+        program
+    }
+
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(Self::program())
             .args(["--key", KEY])
             .args(arguments)
             .stdin(Stdio::null())

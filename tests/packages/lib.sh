@@ -55,6 +55,11 @@ contract_files="
 /etc/alfred/soak.d/smoke.toml
 /etc/alfred/soak.d/nightly.toml
 /usr/share/alfred/queryset.txt
+/usr/share/alfred/relevance.tsv
+/usr/share/alfred/harness_scaffold.py
+/usr/share/alfred/mock_performance_results.py
+/usr/share/alfred/k6-script.js
+/usr/share/alfred/k6-arrival-rate.js
 /usr/share/alfred/prometheus/prometheus.yml
 /usr/share/alfred/prometheus/recording.yml
 /usr/share/alfred/prometheus/alerts.yml
@@ -70,8 +75,7 @@ contract_files="
 /usr/share/bash-completion/completions/alfred
 "
 # What was not there yet when this was written, and is asked for as soon as its source is.
-for pair in systemd/alfred-soak-resume.service:/usr/lib/systemd/system/alfred-soak-resume.service \
-  perf/k6-script.js:/usr/share/alfred/k6-script.js perf/harness_scaffold.py:/usr/share/alfred/harness_scaffold.py; do
+for pair in systemd/alfred-soak-resume.service:/usr/lib/systemd/system/alfred-soak-resume.service; do
   [ ! -e "${pair%%:*}" ] || contract_files+=${pair#*:}$'\n'
 done
 verbs=$(sed -n 's/^\$ alfred \(.*\)--help$/\1/p' tests/e2e/golden/help.txt | sed 's/ *$//; s/ /-/g')
