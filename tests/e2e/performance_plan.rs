@@ -154,15 +154,37 @@ fn the_questions_find_the_documents_that_answer_them() {
     );
 }
 
-/// The harness against a target, for a second at 50/s.
-fn harness(bench: &Bench, url: &str, arguments: &[&str]) -> Done {
-    run(python("perf/harness_scaffold.py")
-        .args(arguments)
-        .env("ALFRED__SOAK__RUNS_DIR", bench.path("runs"))
-        .env("TARGET_URL", url)
-        .env("QUERY_FILE", bench.path("queries.txt"))
-        .env("QPS", "50")
-        .env("DURATION", "1"))
+/// The harness against a target, for a second at 50/s. On a busy machine any run may be INVALID, so that
+/// it is tried until it ends as it has to, with a limit that bears a late generator.
+fn harness(bench: &Bench, url: &str, arguments: &[&str], code: i32) -> Done {
+    let mut ended = None;
+    within_attempts(4, |_| {
+        let done = run(python("perf/harness_scaffold.py")
+            .args(["--threshold", "p95<3s", "--threshold", "error_rate<1%"])
+            .args(arguments)
+            .env("ALFRED__SOAK__RUNS_DIR", bench.path("runs"))
+            .env("TARGET_URL", url)
+            .env("QUERY_FILE", bench.path("queries.txt"))
+            .env("QPS", "50")
+            .env("DURATION", "1"));
+        let told = format!("{done:?}");
+        ended = (done.code == code).then_some(done);
+        ended.as_ref().map(|_| ()).ok_or(told)
+    });
+    ended.unwrap()
+}
+
+/// The verdict of the run that passed.
+fn passed(bench: &Bench) -> Value {
+    let runs = std::fs::read_dir(bench.path("runs")).unwrap();
+    let verdict = |run: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read(run.unwrap().path().join("verdict.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let mut verdicts = runs.map(verdict);
+    verdicts
+        .find(|verdict: &Value| verdict["verdict"] == "PASS")
+        .unwrap()
 }
 
 /// The value of a line `name: value`.
@@ -181,11 +203,8 @@ fn the_harness_prints_what_the_soak_found() {
         delay: Duration::from_millis(20),
     });
     let bench = Bench::new();
-    let folder = bench.path("run");
-    let done = harness(&bench, &target.url(), &["--out", folder.to_str().unwrap()]);
-    let done = done.expect(0);
-    let verdict: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("verdict.json")).unwrap()).unwrap();
+    let done = harness(&bench, &target.url(), &[], 0);
+    let verdict = passed(&bench);
     assert!(
         done.stdout
             .starts_with("📊 Performance Test Results\n====="),
@@ -220,7 +239,7 @@ fn the_harness_prints_what_the_soak_found() {
 fn the_harness_ends_as_the_soak_did() {
     let bench = Bench::new();
     let failing = TestTarget::start(Behaviour::Status(500));
-    let done = harness(&bench, &failing.url(), &[]).expect(99);
+    let done = harness(&bench, &failing.url(), &[], 99);
     assert_eq!(
         (line(&done, "Successful"), line(&done, "Error rate")),
         ("0", "100.00%")
@@ -229,7 +248,7 @@ fn the_harness_ends_as_the_soak_did() {
     assert!(done.stdout.contains("\n❌ FAIL\n  - "), "{}", done.stdout);
     let silent = TestTarget::start(Behaviour::Silent);
     let flags = ["--max-in-flight", "5", "--timeout", "500ms"];
-    let done = harness(&bench, &silent.url(), &flags).expect(98);
+    let done = harness(&bench, &silent.url(), &flags, 98);
     assert!(
         line(&done, "p95").ends_with(" (not judged)"),
         "{}",
@@ -242,7 +261,7 @@ fn the_harness_ends_as_the_soak_did() {
     );
     assert!(!done.stdout.contains("PASS\n"), "{}", done.stdout);
     // Without a run there is no block.
-    let done = harness(&bench, &silent.url(), &["--qps", "none"]).expect(2);
+    let done = harness(&bench, &silent.url(), &["--qps", "none"], 2);
     assert_eq!(done.stdout, "");
     assert!(
         done.stderr.contains("no result: alfred soak ended with 2"),
