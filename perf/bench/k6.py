@@ -14,7 +14,7 @@ import common
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("SECONDS_EACH", "20"))
-RATE = int(os.environ.get("RATE", "100"))
+RATE = int(os.environ.get("RATE", "20"))
 ANSWER_MS = 50
 # Two percentiles agree within the greater of this share of alfred's and this many ms.
 GREATER_OF = (0.05, 1.0)
