@@ -6,7 +6,7 @@
 
 use crate::answers::manual;
 use crate::provider::Standin;
-use crate::soak_bench::{Bench, within_attempts};
+use crate::soak_bench::{Bench, before_others, within_attempts};
 use crate::soak_target::{Behaviour, TestTarget};
 use crate::support::{Done, Home, finish, installed_by};
 use serde_json::{Value, json};
@@ -418,7 +418,10 @@ fn k6_fails_on_what_the_gate_fails_on() {
 fn k6_and_alfred_agree_on_a_target_of_known_latency() {
     within_attempts(3, |_| {
         let work = tempfile::tempdir().unwrap();
-        let done = run(python("perf/bench/k6.py")
+        let words = [before_others(), &["python3"]].concat();
+        let done = run(program(words[0])
+            .args(&words[1..])
+            .arg(tree("perf/bench/k6.py"))
             .arg(work.path())
             .env("K6", installed_by("k6"))
             .env("ROUNDS", "1")

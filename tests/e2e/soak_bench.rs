@@ -67,11 +67,7 @@ impl Bench {
     /// The same before all other programs of the machine, where this user may, so that what those do is not
     /// measured.
     pub(crate) fn soak_first(&self, name: &str, target: &str, flags: &str) -> Ran {
-        let real_time = ["chrt", "--rr", "1"];
-        let mut trial = Command::new(real_time[0]);
-        let trial = trial.args(&real_time[1..]).arg("true").output();
-        let may = trial.is_ok_and(|output| output.status.success());
-        self.soak_by(if may { &real_time } else { &[] }, name, target, flags)
+        self.soak_by(before_others(), name, target, flags)
     }
 
     /// Started by the program `by`, where there is one.
@@ -90,6 +86,16 @@ impl Bench {
         let output = self.command_by(by, &arguments).output().unwrap();
         Ran::of(&output, run)
     }
+}
+
+/// The command that starts a program before all other programs of the machine; none where this user may
+/// not.
+pub(crate) fn before_others() -> &'static [&'static str] {
+    let real_time: &[&str] = &["chrt", "--rr", "1"];
+    let mut trial = Command::new(real_time[0]);
+    let trial = trial.args(&real_time[1..]).arg("true").output();
+    let may = trial.is_ok_and(|output| output.status.success());
+    if may { real_time } else { &[] }
 }
 
 impl Ran {
