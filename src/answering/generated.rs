@@ -123,7 +123,7 @@ pub fn check(text: &str, passages: usize) -> Checked {
                 Checked::Answer(text)
             };
         }
-        text = kept.to_owned();
+        kept.clone_into(&mut text);
     }
     Checked::Unfounded
 }

@@ -79,7 +79,6 @@ fn is_balanced(regex: &str) -> bool {
     while let Some(character) = characters.next() {
         match character {
             '\\' if characters.next().is_none() => return false,
-            '\\' => {}
             '[' if in_class => return false,
             '[' => in_class = true,
             ']' => in_class = false,

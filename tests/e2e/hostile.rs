@@ -55,7 +55,6 @@ fn measured(home: &Home, arguments: &[&str]) -> Measured {
     let done = finish(command.spawn().unwrap());
     let peak_mb = std::fs::read_to_string(&peak).unwrap().parse().unwrap();
     let took = started.elapsed();
-    println!("{arguments:?}: {peak_mb} MB, {took:?}\n{}", done.stderr);
     Measured {
         done,
         peak_mb,
@@ -434,7 +433,7 @@ fn forging_provider() -> String {
         for stream in provider.incoming().take(50) {
             let mut stream = stream.unwrap();
             let body = format!("{{\"error\": {{\"message\": \"{FORGED}\"}}}}");
-            let _ = stream.read(&mut [0; 65_536]);
+            let _ = stream.read(&mut vec![0; 65_536]);
             let _ = write!(
                 stream,
                 "HTTP/1.1 400 Bad\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

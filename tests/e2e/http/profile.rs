@@ -187,7 +187,8 @@ fn profiles_survive_handlers_that_panic() {
 /// The same for minutes, or for as many seconds as `ALFRED_PROFILING_S` says.
 #[test]
 fn long_profiles_survive_handlers_that_panic() {
-    let seconds = std::env::var("ALFRED_PROFILING_S").map_or(180, |said| said.parse().unwrap());
+    let seconds = std::env::var_os("ALFRED_PROFILING_S")
+        .map_or(180, |said| said.to_str().unwrap().parse().unwrap());
     let (profiles, panics) = profile_while_handlers_panic(seconds);
     println!("{seconds} s: {profiles} profiles, {panics} panics in handlers");
     assert!(profiles > seconds / 9, "{profiles}");
