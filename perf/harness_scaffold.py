@@ -104,9 +104,8 @@ VERDICTS = {"PASS": "✅ PASS", "FAIL": "❌ FAIL",
 
 def hit_rate(verdict):
     """Share of answers among whose first three citations is a document that answers; None when it was not
-    looked at. It stands at the top of the verdict or in an object there."""
-    groups = [verdict, *(one for one in verdict.values() if isinstance(one, dict))]
-    return next((group["hit_rate_at_3"] for group in groups if group.get("hit_rate_at_3") is not None), None)
+    looked at."""
+    return verdict.get("hit_rate")
 
 
 def block(verdict, mark=""):

@@ -282,7 +282,7 @@ const NOTING: &str = r#"#!/bin/sh
 if [ "$*" = "soak --help" ]; then echo "$KNOWS"; exit; fi
 echo "$QPS $DURATION $QUERY_FILE | $*" >"$(dirname "$0")/called"
 echo '{"verdict": "PASS", "reasons": [], "counts": {"due": 600, "ok": 600}, "error_rate": 0.0,
-  "response_ms": {"p50": 1.4, "p95": 5.25, "p99": null}, "thresholds": [], "relevance": {"hit_rate_at_3": 0.975}}'
+  "response_ms": {"p50": 1.4, "p95": 5.25, "p99": null}, "thresholds": [], "hit_rate": 0.975}'
 "#;
 
 #[test]
