@@ -169,20 +169,23 @@ def idle(machine, context):
 @scenario("watchdog-long-start")
 def long_start(machine, context):
     """A start that takes longer than TimeoutStartSec= and gets on is given the time that it needs."""
-    limit_s, most_s = 10, 60
+    # The daemon asks after 5 s in which it computed for 50 ms or more.
+    limit_s, most_s = 7, 60
     with drop_in(machine, "start.conf", f"[Service]\nTimeoutStartSec={limit_s}s\n", restart=False):
         machine.run("systemctl stop alfred.socket alfred.service")
         begin = time.monotonic()
         machine.run("systemctl start --no-block alfred.service")
         outside = wait_for("it starts", lambda: named(machine, "alfred"), pause=0)
-        # One hundredth of the time to compute in until the limit is over, then more: the start gets on, slowly.
+        # 13 ms of each second to compute in until the limit is over, then more: the start gets on, slowly.
+        os.kill(outside, signal.SIGSTOP)
+        held, at_first = time.monotonic(), computed_s(outside)
         state = "activating"
         while state == "activating" and time.monotonic() - begin < most_s:
             os.kill(outside, signal.SIGSTOP)
             time.sleep(0.2)
             state = prop(machine, "alfred.service", "ActiveState")
-            over = time.monotonic() - begin > limit_s + 1
-            if over or computed_s(outside) < (time.monotonic() - begin) / 100:
+            over = time.monotonic() - begin > limit_s + 0.5
+            if over or computed_s(outside) - at_first < 0.013 * (time.monotonic() - held):
                 os.kill(outside, signal.SIGCONT)
                 time.sleep(0.02 if over else 0.002)
         took = time.monotonic() - begin
