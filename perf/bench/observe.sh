@@ -2,7 +2,7 @@
 # What it costs to watch the daemon, on the embedded store with the manual in it and queries from the cache:
 #   recording  the CPU time of all metrics of one query (the example metrics_bench)
 #   sampling   requests/s and CPU time of a request with heap samples (as shipped) and without
-#              (MALLOC_CONF=prof:false), two daemons in turn
+#              (MALLOC_CONF=prof:false), two daemons in turn second by second, PAIRS times
 #   profile    requests/s while a CPU profile is taken and without, in turn
 #   scrapes    p99 at 500 requests/s with 1,000 scrapes of /metrics in 25 s and without, in turn; the
 #              time of a scrape
