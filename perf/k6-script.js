@@ -4,8 +4,12 @@
 // milliseconds these are some 240 requests a second, with answers in 300 ms some 60: the rate follows the
 // target. For a fixed rate, as the gate has it, use k6-arrival-rate.js.
 //
+// Users begin at different moments. Started together they would ask together ever after when answers take
+// always the same time, and k6 would measure how it sends and reads 25 requests at once.
+//
 // Environment: TARGET_URL, QUERY_FILE (from the folder where k6 is started). Users and time are k6's own:
 // k6 run --vus 5 --duration 30s perf/k6-script.js
+import exec from 'k6/execution';
 import http from 'k6/http';
 import { sleep } from 'k6';
 import { SharedArray } from 'k6/data';
@@ -32,11 +36,16 @@ export const options = {
   },
 };
 
+const pause_s = 0.1;
+
 export default function () {
+  if (exec.vu.iterationInInstance === 0) {
+    sleep(Math.random() * 2 * pause_s);
+  }
   const query = queries[Math.floor(Math.random() * queries.length)];
   http.post(url, JSON.stringify({ query, top_k: 3 }), {
     headers: { 'Content-Type': 'application/json' },
     timeout: '10s',
   });
-  sleep(0.1);
+  sleep(pause_s);
 }
