@@ -1,7 +1,12 @@
 # Shared by the scripts: messages, packages, toolchain. Sourced, never run.
 # shellcheck shell=bash
 
-step() { printf '\n== %s\n' "$*"; }
+# step WHAT: begins a part of the script; says when, in a script that has run for a while.
+step() {
+  local at=''
+  [ "$SECONDS" -lt 60 ] || at=$(printf ' (at %d min %02d s)' $((SECONDS / 60)) $((SECONDS % 60)))
+  printf '\n== %s%s\n' "$*" "$at"
+}
 
 # fail WHAT HINT
 fail() {
@@ -77,10 +82,17 @@ put_model() {
 }
 
 # release_build [CARGO_ARGUMENT...]: the release build that packages carry and benchmarks measure,
-# in ${CARGO_TARGET_DIR:-target}/release. The same commit and toolchain give the same bits in every
-# folder: no path of this machine stays in it. Frame pointers are kept for the CPU profiler. The time
-# is a constant: C parts are compiled anew whenever it changes, as it would with every commit.
+# in ${CARGO_TARGET_DIR:-target}/release.
 release_build() (
+  release_environment
+  cargo build --release --locked "$@"
+)
+
+# release_environment: what the release build is built with. The same commit and toolchain give the same
+# bits in every folder: no path of this machine stays in it. Frame pointers are kept for the CPU profiler.
+# The time is a constant: C parts are compiled anew whenever it changes, as it would with every commit.
+release_environment() {
+  local home target sysroot commit rust c sources
   home=${CARGO_HOME:-$HOME/.cargo}
   target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
   sysroot=$(rustc --print sysroot)
@@ -96,8 +108,7 @@ release_build() (
   done
   export SOURCE_DATE_EPOCH=0 RUSTFLAGS=$rust CFLAGS=$c CXXFLAGS=$c
   export PATH=$PWD/scripts/build:$PATH RUSTC_WORKSPACE_WRAPPER=rustc-without-paths
-  cargo build --release --locked "$@"
-)
+}
 
 # source_date_epoch: the time that everything built carries: of the commit, else of the changelog.
 source_date_epoch() {
