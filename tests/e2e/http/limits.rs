@@ -5,6 +5,7 @@ use super::fakes;
 use super::server::{settings, start, start_with};
 use alfred::clock::{Clock as _, SystemClock};
 use alfred::http::Settings;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -17,20 +18,40 @@ fn quick(change: impl FnOnce(&mut Settings)) -> super::server::Server {
     start_with(settings, Arc::new(fakes::instant_answer))
 }
 
-/// A server whose answers come only when the returned sender is dropped.
-fn stuck(change: impl FnOnce(&mut Settings)) -> (super::server::Server, mpsc::Sender<()>) {
+/// Keeps the answers of a server back until it is dropped.
+struct Hold {
+    begun: Arc<AtomicUsize>,
+    _release: mpsc::Sender<()>,
+}
+
+impl Hold {
+    /// Waits until work has begun on so many questions: requests that are in flight may wait for a place still.
+    #[track_caller]
+    fn wait_for(&self, questions: usize) {
+        wait_until(|| self.begun.load(Ordering::Relaxed) >= questions);
+    }
+}
+
+/// A server whose answers come only when the returned hold is dropped.
+fn stuck(change: impl FnOnce(&mut Settings)) -> (super::server::Server, Hold) {
     let mut settings = settings();
     change(&mut settings);
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
+    let begun = Arc::new(AtomicUsize::new(0));
+    let hold = Hold {
+        begun: Arc::clone(&begun),
+        _release: release,
+    };
     let server = start_with(
         settings,
         Arc::new(move |query, deadline| {
+            begun.fetch_add(1, Ordering::Relaxed);
             let _ = held.lock().unwrap().recv();
             fakes::instant_answer(query, deadline)
         }),
     );
-    (server, release)
+    (server, hold)
 }
 
 /// Waits until `condition`, for at most 10 s.
@@ -159,14 +180,14 @@ fn silent_and_idle_connections_are_closed() {
 
 #[test]
 fn work_longer_than_the_idle_limit_is_awaited() {
-    let (server, release) = stuck(|settings| {
+    let (server, hold) = stuck(|settings| {
         settings.header_timeout_ms = 100;
         settings.idle_timeout_ms = 100;
     });
     let mut connection = server.connect();
     connection.send(post("/v1/query", JSON, QUERY));
     std::thread::park_timeout(Duration::from_millis(400));
-    drop(release);
+    drop(hold);
     assert_eq!(connection.reply().status, 200);
 }
 
@@ -194,7 +215,7 @@ fn connections_over_the_cap_are_503_and_places_come_back() {
 
 #[test]
 fn overload_is_503_at_once_and_accepted_requests_end_well() {
-    let (server, release) = stuck(|settings| {
+    let (server, hold) = stuck(|settings| {
         settings.max_in_flight = 2;
         settings.max_waiting = 1;
         settings.queue_timeout_ms = 60_000;
@@ -217,7 +238,7 @@ fn overload_is_503_at_once_and_accepted_requests_end_well() {
         200,
         "other routes are not queued behind"
     );
-    drop(release);
+    drop(hold);
     for connection in &mut accepted {
         assert_eq!(connection.reply().status, 200);
     }
@@ -225,24 +246,24 @@ fn overload_is_503_at_once_and_accepted_requests_end_well() {
 
 #[test]
 fn a_wait_over_the_queue_limit_is_503() {
-    let (server, release) = stuck(|settings| {
+    let (server, hold) = stuck(|settings| {
         settings.max_in_flight = 1;
         settings.queue_timeout_ms = 50;
     });
     let mut first = server.connect();
     first.send(post("/v1/query", JSON, QUERY));
-    wait_until(|| server.app.observer().in_flight() == 1);
+    hold.wait_for(1);
     assert_eq!(
         server.connect().post("/v1/query", QUERY).problem(503)["kind"],
         "overloaded"
     );
-    drop(release);
+    drop(hold);
     assert_eq!(first.reply().status, 200);
 }
 
 #[test]
 fn work_over_the_request_limit_is_504_and_keeps_its_place() {
-    let (server, release) = stuck(|settings| {
+    let (server, hold) = stuck(|settings| {
         settings.max_in_flight = 1;
         settings.queue_timeout_ms = 50;
         settings.request_timeout_ms = 100;
@@ -253,26 +274,26 @@ fn work_over_the_request_limit_is_504_and_keeps_its_place() {
         "timeout"
     );
     connection.post("/v1/query", QUERY).problem(503);
-    drop(release);
+    drop(hold);
     wait_until(|| server.connect().post("/v1/query", QUERY).status == 200);
 }
 
 #[test]
 fn a_client_that_goes_away_is_counted_and_leaves_the_queue() {
-    let (server, release) = stuck(|settings| {
+    let (server, hold) = stuck(|settings| {
         settings.max_in_flight = 1;
         settings.queue_timeout_ms = 60_000;
     });
     let mut first = server.connect();
     first.send(post("/v1/query", JSON, QUERY));
-    wait_until(|| server.app.observer().in_flight() == 1);
+    hold.wait_for(1);
     let mut second = server.connect();
     second.send(post("/v1/query", JSON, QUERY));
     wait_until(|| server.app.observer().in_flight() == 2);
     drop(second);
     wait_until(|| server.app.observer().in_flight() == 1);
     assert_eq!(server.app.observer().abandoned(), 1);
-    drop(release);
+    drop(hold);
     assert_eq!(first.reply().status, 200);
 }
 
