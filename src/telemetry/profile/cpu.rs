@@ -5,8 +5,10 @@
 //! them, stacks are short.
 
 use super::{ProfileError, Turn, gzipped};
+use inferno::flamegraph;
 use pprof::protos::Message as _;
-use pprof::{ProfilerGuard, Report};
+use pprof::{Frames, ProfilerGuard, Report};
+use std::fmt::Write as _;
 
 /// Most samples a second of CPU time.
 pub const MAX_FREQUENCY_HZ: u32 = 99;
@@ -50,8 +52,11 @@ impl CpuProfile {
         if report.data.is_empty() {
             return Ok(NOTHING.as_bytes().to_vec());
         }
+        let stacks: Vec<String> = report.data.iter().map(folded).collect();
+        let stacks = stacks.iter().map(String::as_str);
         let mut svg = Vec::new();
-        report.flamegraph(&mut svg).map_err(ProfileError::failed)?;
+        flamegraph::from_lines(&mut flamegraph::Options::default(), stacks, &mut svg)
+            .map_err(ProfileError::failed)?;
         Ok(svg)
     }
 
@@ -61,6 +66,22 @@ impl CpuProfile {
         backtrace::clear_symbol_cache();
         report.map_err(ProfileError::failed)
     }
+}
+
+/// A stack as a line for a flame graph: its thread and its functions from the outermost to the innermost, with `;`
+/// between them, and how often it was seen.
+fn folded((stack, count): (&Frames, &isize)) -> String {
+    let mut line = stack.thread_name_or_id();
+    for symbol in stack
+        .frames
+        .iter()
+        .rev()
+        .flat_map(|frame| frame.iter().rev())
+    {
+        let _ = write!(line, ";{symbol}");
+    }
+    let _ = write!(line, " {count}");
+    line
 }
 
 /// The flame graph of a process that did nothing.
