@@ -1,12 +1,12 @@
 //! Which documents a query may see.
 
-use super::LimitError;
+use super::{LimitError, SourceGlob};
 use serde_json::Value;
 
 /// Metadata equality, and a glob on the source. Every condition must hold.
 ///
 /// In the source glob `*` and `?` stay within one path segment, `**` crosses segments, `[ab]` and
-/// `{a,b}` are alternatives.
+/// `{a,b}` are alternatives; see [`SourceGlob`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Glob on the source, as written.
@@ -33,8 +33,8 @@ impl Filter {
                 let glob = value.as_str().ok_or_else(|| {
                     LimitError::new("filter", "`source` must be a string holding a glob")
                 })?;
-                build_glob(glob)
-                    .map_err(|error| LimitError::new("filter", format!("`source`: {error}")))?;
+                SourceGlob::new(glob)
+                    .map_err(|problem| LimitError::new("filter", format!("`source`: {problem}")))?;
                 filter.source = Some(glob.to_owned());
             } else {
                 filter.metadata.push((key, value));
@@ -54,11 +54,11 @@ impl Filter {
         self.source.is_none() && self.metadata.is_empty()
     }
 
-    /// A matcher for the source glob, if there is one.
+    /// A matcher for the source glob; `None` if there is none, or if it is malformed, as it can be only where
+    /// [`Filter::new`] did not make the filter.
     #[must_use]
-    pub fn source_matcher(&self) -> Option<globset::GlobMatcher> {
-        let glob = build_glob(self.source.as_deref()?).ok()?;
-        Some(glob.compile_matcher())
+    pub fn source_matcher(&self) -> Option<SourceGlob> {
+        SourceGlob::new(self.source.as_deref()?).ok()
     }
 }
 
@@ -82,10 +82,4 @@ fn check_condition(key: &str, value: &Value) -> Result<(), LimitError> {
         return Err(LimitError::new("filter", "must not hold NUL characters"));
     }
     Ok(())
-}
-
-fn build_glob(glob: &str) -> Result<globset::Glob, globset::Error> {
-    globset::GlobBuilder::new(glob)
-        .literal_separator(true)
-        .build()
 }

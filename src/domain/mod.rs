@@ -8,6 +8,7 @@ pub mod collection;
 pub mod document;
 pub mod embedding;
 pub mod filter;
+pub mod glob;
 pub mod query;
 pub mod stored;
 
@@ -17,6 +18,7 @@ pub use collection::CollectionName;
 pub use document::{Block, BlockKind, ContentHash, ExtractedText, Metadata, SourceName};
 pub use embedding::{Embedding, ModelId};
 pub use filter::Filter;
+pub use glob::SourceGlob;
 pub use query::{AnswerKind, Mode, Query, QueryText, TopK};
 pub use stored::{CollectionInfo, EmbeddedDocument, StoredDocument, UpsertStatus, Upserted};
 

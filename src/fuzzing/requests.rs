@@ -1,10 +1,9 @@
 //! What comes over HTTP.
 
 use super::assert_short;
-use crate::domain::{AnswerKind, Filter, QueryText, TopK};
+use crate::domain::{AnswerKind, Filter, QueryText, TopK, glob};
 use crate::http::parse::{self, Documents};
 use crate::http::wire::framing::{Framing, Refusal, Step};
-use crate::store::postgres::glob;
 use serde_json::Value;
 
 /// Bodies of `POST /v1/query` and `POST /v1/documents`.
@@ -64,8 +63,8 @@ pub fn filter(data: &[u8]) {
             let matcher = filter.source_matcher();
             assert!(matcher.is_some(), "{source:?} was accepted");
             let _ = matcher.map(|matcher| matcher.is_match("docs/a.md"));
-            let regex = glob::to_regex(source);
-            assert!(!regex.contains('\0'));
+            let regex = glob::postgres_regex(source).unwrap_or_default();
+            assert!(regex.starts_with('^') && !regex.contains('\0'));
             assert!(is_balanced(&regex), "{source:?} becomes {regex:?}");
         }
         Err(refused) => assert_short(&refused.to_string()),

@@ -49,6 +49,7 @@ macro_rules! conformance_tests {
             numbers_are_equal_by_value,
             globs_keep_to_their_segment,
             globs_mean_what_they_mean_elsewhere,
+            globs_take_characters_whole,
             metadata_is_never_syntax,
             text_finds_words_identifiers_and_scripts,
             questions_are_never_query_syntax,

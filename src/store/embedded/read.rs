@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use crate::domain::stored::document_id;
 use crate::domain::{
-    CollectionInfo, CollectionName, ContentHash, Filter, Metadata, SourceName, StoredDocument,
+    CollectionInfo, CollectionName, ContentHash, Metadata, SourceGlob, SourceName, StoredDocument,
 };
 use crate::store::{ListRequest, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -37,13 +37,8 @@ pub(super) fn list(
 ) -> Result<Vec<StoredDocument>, Fault> {
     let collection = known_collection(connection, &request.collection)?;
     // A plain source is matched exactly even where it looks like a glob.
-    let glob = request.source.as_ref().and_then(|source| {
-        let filter = Filter {
-            source: Some(source.clone()),
-            ..Filter::default()
-        };
-        filter.source_matcher()
-    });
+    let source = request.source.as_deref();
+    let glob = source.and_then(|source| SourceGlob::new(source).ok());
     let wanted = |source: &str| match &request.source {
         None => true,
         Some(exact) => exact == source || glob.as_ref().is_some_and(|glob| glob.is_match(source)),

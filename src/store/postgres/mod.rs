@@ -17,7 +17,6 @@ mod dsn;
 mod export;
 mod fault;
 mod frequencies;
-pub(crate) mod glob;
 mod keeper;
 mod lane;
 mod lexemes;

@@ -1,8 +1,8 @@
 //! Reading documents and counts.
 
 use super::fault::{Fault, unsound};
-use super::glob::to_regex;
 use super::session::Session;
+use crate::domain::glob::postgres_regex;
 use crate::domain::stored::document_id;
 use crate::domain::{
     CollectionInfo, CollectionName, ContentHash, Metadata, SourceName, StoredDocument,
@@ -43,7 +43,7 @@ pub(super) fn list(
     request: &ListRequest,
 ) -> Result<Vec<StoredDocument>, Fault> {
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
-    let regex = request.source.as_deref().map(to_regex);
+    let regex = request.source.as_deref().and_then(postgres_regex);
     let rows = session.query(
         "SELECT id, collection, source, title, metadata, content_hash, chunks, bytes, created_at,
              updated_at

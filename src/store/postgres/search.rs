@@ -3,11 +3,11 @@
 
 use super::fault::{Fault, unsound};
 use super::frequencies::TextQuery;
-use super::glob::to_regex;
 use super::model::Functions;
 use super::read;
 use super::session::Session;
 use super::shared::Shared;
+use crate::domain::glob::postgres_regex;
 use crate::domain::{CollectionName, Embedding, Metadata, Mode, ModelId, QueryText};
 use crate::store::{Hit, SearchRequest, StoreError};
 use pgvector::Vector;
@@ -21,6 +21,8 @@ const HYBRID_DEPTH: i32 = 100;
 const EXACT_CHUNKS: i64 = 5_000;
 /// The same without end.
 const ALWAYS_EXACT: i64 = i64::MAX / 4;
+/// An expression that no source matches: none is empty.
+const NOTHING: &str = "^$";
 /// What the functions raise for an unknown collection.
 pub(super) const UNKNOWN_COLLECTION: &str = "AL404";
 
@@ -171,9 +173,11 @@ fn usable_model(
 
 fn conditions(request: &SearchRequest<'_>) -> Conditions {
     let metadata = &request.filter.metadata;
+    let source = request.filter.source.as_deref();
     Conditions {
         metadata: (!metadata.is_empty()).then(|| Json(metadata.iter().cloned().collect())),
-        source: request.filter.source.as_deref().map(to_regex),
+        // None would let everything through.
+        source: source.map(|glob| postgres_regex(glob).unwrap_or_else(|| NOTHING.to_owned())),
     }
 }
 
