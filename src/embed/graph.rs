@@ -20,8 +20,9 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// From the bytes of an ONNX file.
+    /// From the bytes of an ONNX file, of which nothing is believed that its size does not allow.
     pub(crate) fn load(onnx: Vec<u8>, about: &About) -> Result<Self, String> {
+        super::onnx::check(&onnx)?;
         let model = ModelOptions::with_all_ops()
             // 40 MB and some milliseconds more, for runs of a third less time.
             .prepack_weights(true)

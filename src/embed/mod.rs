@@ -14,6 +14,7 @@ mod lanes;
 pub mod local;
 pub mod model_folder;
 pub mod model_paths;
+mod onnx;
 pub mod openai;
 pub mod pull;
 pub mod shared;
