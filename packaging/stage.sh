@@ -50,6 +50,7 @@ for page in docs/*.md; do
   ln -s "../../alfred/manual/${page##*/}" "$root/usr/share/doc/alfred/${page##*/}"
 done
 python3 packaging/third-party.py >"$root/usr/share/doc/alfred/third-party.txt"
+python3 packaging/sbom.py >"$root/usr/share/alfred/sbom.cdx.json"
 
 generated=$dir/generated
 date=$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)

@@ -5,30 +5,11 @@ Reads `cargo metadata` and the unpacked crates, and what is kept in the source t
 order depends on names and contents alone.
 """
 
-import json
 import pathlib
-import subprocess
 
-# Not a crate: name, version, licence, and where its text is.
-KEPT = [("uPlot", "1.6.32", "MIT", "src/report/html/vendor/uplot/LICENSE")]
+from linked import KEPT, linked, metadata
+
 TEXTS = ("license", "licence", "copying", "unlicense", "notice")
-
-
-def linked(metadata):
-    """The packages that normal dependencies reach from the root, without it."""
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    seen, todo = set(), [metadata["resolve"]["root"]]
-    while todo:
-        package = todo.pop()
-        if package in seen:
-            continue
-        seen.add(package)
-        for dependency in nodes[package]["deps"]:
-            if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
-                todo.append(dependency["pkg"])
-    seen.discard(metadata["resolve"]["root"])
-    packages = [package for package in metadata["packages"] if package["id"] in seen]
-    return sorted(packages, key=lambda package: (package["name"], package["version"]))
 
 
 def texts(package):
@@ -41,12 +22,7 @@ def texts(package):
 
 
 def main():
-    host = next(line.split(": ")[1] for line in
-                subprocess.check_output(["rustc", "-vV"], text=True).splitlines()
-                if line.startswith("host: "))
-    metadata = json.loads(subprocess.check_output(
-        ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", host]))
-    packages = linked(metadata)
+    packages = linked(metadata())
     print("alfred is linked with these libraries, each under its own licence.\n")
     holders = {}
     root = pathlib.Path(__file__).parent.parent

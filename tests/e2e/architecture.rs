@@ -238,3 +238,204 @@ fn the_arrow_reader_sees_through_groups() {
     let expected: BTreeSet<String> = ["store", "embed", "domain"].map(String::from).into();
     assert_eq!(named(text), expected);
 }
+
+/// The section of the map under a heading.
+fn section(heading: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
+    let start = map.find(&format!("\n## {heading}\n")).expect(heading);
+    let rest = &map[start + 4..];
+    rest[..rest.find("\n## ").unwrap_or(rest.len())].to_owned()
+}
+
+/// What stands between backticks in the first column of the tables of a section.
+fn listed(section: &str) -> BTreeSet<String> {
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .flat_map(|line| {
+            let column = line.split(" |").next().unwrap_or_default();
+            format!("`{column}")
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Whether code uses `word`: as a whole word, no comment, and not a part of a string such as `'unsafe-inline'`.
+fn uses_word(code: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '\'');
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .any(|line| {
+            line.match_indices(word).any(|(at, _)| {
+                !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part)
+            })
+        })
+}
+
+#[test]
+fn unsafe_code_is_where_the_map_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+    assert_eq!(
+        manifest["lints"]["rust"]["unsafe_code"].as_str(),
+        Some("deny")
+    );
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "examples", "fuzz/fuzz_targets"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let found: BTreeSet<String> = files
+        .iter()
+        // This file names it.
+        .filter(|file| !file.ends_with(file!()))
+        .filter(|file| {
+            let code = std::fs::read_to_string(file).unwrap();
+            uses_word(&code, "unsafe") || uses_word(&code, "unsafe_code")
+        })
+        .map(|file| {
+            file.strip_prefix(root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let said = section("Unsafe code");
+    assert_eq!(
+        found,
+        listed(&said),
+        "the map, on the right, does not say so"
+    );
+    for row in said.lines().filter(|line| line.starts_with("| `")) {
+        let reason = row.rsplit(" | ").next().unwrap();
+        assert!(reason.len() > 80, "why is it sound? {row}");
+    }
+}
+
+#[test]
+fn dependencies_are_counted_and_each_has_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| -> toml::Table {
+        toml::from_str(&std::fs::read_to_string(root.join(file)).unwrap()).unwrap()
+    };
+    let manifest = read("Cargo.toml");
+    let named: Vec<&String> = manifest["dependencies"]
+        .as_table()
+        .unwrap()
+        .keys()
+        .collect();
+    let said = section("Why each dependency is there");
+    let listed = listed(&said);
+    let without: Vec<_> = named
+        .iter()
+        .filter(|name| !listed.contains(**name))
+        .collect();
+    assert!(without.is_empty(), "no reason is given for {without:?}");
+    let gone: Vec<_> = listed.iter().filter(|name| !named.contains(name)).collect();
+    // Features, and no crates.
+    let kept = ["frame-pointer", "deflate"];
+    let gone: Vec<_> = gone
+        .into_iter()
+        .filter(|name| !kept.contains(&&***name))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "these are no dependencies any more: {gone:?}"
+    );
+    let lock = read("Cargo.lock");
+    let locked = lock["package"].as_array().unwrap().len();
+    for sentence in [
+        format!("`Cargo.toml` names {} crates", named.len()),
+        format!("`Cargo.lock` holds {locked},"),
+    ] {
+        assert!(said.contains(&sentence), "it is not there: {sentence}");
+    }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    let code: String = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    // For their features alone, as the map says.
+    let not_called = ["hashbrown", "num-bigint", "num-complex", "reqwest"];
+    let unused: Vec<&String> = manifest["dependencies"]
+        .as_table()
+        .unwrap()
+        .keys()
+        .filter(|name| !not_called.contains(&name.as_str()))
+        .filter(|name| {
+            let name = name.replace('-', "_");
+            ["::", ";", "!"]
+                .iter()
+                .all(|after| !code.contains(&format!("{name}{after}")))
+        })
+        .collect();
+    assert!(unused.is_empty(), "nothing in src uses {unused:?}");
+}
+
+/// What packages carry: each crate that is linked, once, with the digest that `Cargo.lock` has of it.
+#[test]
+fn the_bill_of_materials_names_every_crate_that_is_linked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let printed = std::process::Command::new("python3")
+        .arg(root.join("packaging/sbom.py"))
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&printed.stderr);
+    let bom: serde_json::Value = serde_json::from_slice(&printed.stdout).expect(&said);
+    assert_eq!(bom["specVersion"], "1.6");
+    assert_eq!(bom["metadata"]["timestamp"], "2023-11-14T22:13:20Z");
+    let components = bom["components"].as_array().unwrap();
+    let urls: BTreeSet<&str> = components
+        .iter()
+        .map(|component| component["purl"].as_str().unwrap())
+        .collect();
+    assert_eq!(urls.len(), components.len(), "one is there twice");
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let mut crates = 0;
+    for component in components {
+        let text = |key: &str| component[key].as_str().unwrap();
+        assert!(component["licenses"][0].is_object(), "{component}");
+        if !text("purl").starts_with("pkg:cargo/") {
+            continue;
+        }
+        crates += 1;
+        let digest = component["hashes"][0]["content"].as_str().unwrap();
+        let locked = format!(
+            "name = \"{}\"\nversion = \"{}\"\n",
+            text("name"),
+            text("version")
+        );
+        let at = lock.find(&locked).unwrap_or_else(|| panic!("{component}"));
+        let entry = lock[at..].split("\n\n").next().unwrap();
+        assert!(entry.contains(digest), "{component}");
+    }
+    let manifest: toml::Table =
+        toml::from_str(&std::fs::read_to_string(root.join("Cargo.toml")).unwrap()).unwrap();
+    for name in manifest["dependencies"].as_table().unwrap().keys() {
+        let url = format!("pkg:cargo/{name}@");
+        assert!(
+            urls.iter().any(|known| known.starts_with(&url)),
+            "{name} is missing"
+        );
+    }
+    // The figure is that of the machine that the packages are built for.
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        let said = section("Why each dependency is there");
+        let sentence = format!("{crates} crates are linked");
+        assert!(said.contains(&sentence), "it is not there: {sentence}");
+    }
+}

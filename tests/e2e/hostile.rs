@@ -1,7 +1,7 @@
 //! Files made to hurt: bombs, endless lines, names and texts that would be commands elsewhere. What is
 //! promised is that they cost a reason each, that memory stays bounded, and that all else goes on.
 
-use crate::support::{Done, Home, PATIENCE, eventually, finish, installed_by};
+use crate::support::{Done, Home, PATIENCE, eventually, finish, installed_by, models_dir};
 use alfred::clock::{Clock as _, SystemClock};
 use alfred::extract::{ExtractError, Extractor, Format};
 use flate2::{Compression, write::ZlibEncoder};
@@ -293,6 +293,33 @@ fn a_zip_bomb_is_refused_before_it_fills_the_disk() {
         .filter(|entry| entry.file_type().is_file())
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// 18 bytes that say they hold 2^48: what reads graphs would ask for as much memory, and the process would end.
+#[test]
+fn a_graph_that_states_more_than_it_holds_is_refused() {
+    let home = Home::new();
+    let mut graph = vec![0x08, 8, 0x42, 2, 0x10, 17];
+    graph.extend([0x3a, 10, 0x2a, 8, 0x4a]);
+    graph.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f]);
+    home.write("hub/onnx/model.onnx", &graph);
+    let tokenizer = models_dir().join("all-MiniLM-L6-v2/tokenizer.json");
+    home.write("hub/tokenizer.json", std::fs::read(tokenizer).unwrap());
+    let models = home.path().join("models");
+    let pull = [
+        "model",
+        "pull",
+        "--from",
+        "hub",
+        "--dir",
+        models.to_str().unwrap(),
+    ];
+    let ran = measured(&home, &pull);
+    let said = ran.done.expect(1).stderr;
+    let expected = "model.onnx: it is damaged or no ONNX file: a field states 281474976710655 bytes, 0 are left";
+    assert!(said.contains(expected), "{said}");
+    assert!(ran.peak_mb < 200, "{} MB", ran.peak_mb);
+    assert!(!models.join("all-MiniLM-L6-v2").exists());
 }
 
 /// A file of `bytes` bytes in one line, which takes no room on disk.

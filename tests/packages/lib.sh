@@ -42,6 +42,7 @@ same() { diff <(printf '%s\n' "$1") <(printf '%s\n' "$2"); }
 
 # The paths that the contract names, in every package of alfred.
 contract_files="
+/usr/share/alfred/sbom.cdx.json
 /usr/bin/alfred
 /usr/lib/systemd/system/alfred.service
 /usr/lib/systemd/system/alfred.socket
