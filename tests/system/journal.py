@@ -1,11 +1,15 @@
 """What the journal holds."""
 
 import json
+import socket
+import time
 
 from machine import wait_for
 from scenario import (ASK, check, cursor, drop_in, equal, journal, make_corpus, message_id, prop,
                       scenario, wait_ready)
+from watch import watched
 
+FROZEN_S = 4
 SECRET = "sk-do-not-show-5d41402abc4b"
 
 
@@ -94,23 +98,68 @@ def state_dump(machine, context):
     equal(prop(machine, "alfred.service", "MainPID"), pid, "the process")
 
 
-@scenario("journal-restarted")
-def journald_restarted(machine, context):
-    """journald is restarted, and stopped for a while: queries go on, later lines arrive."""
-    machine.run("systemctl restart systemd-journald")
-    machine.run(ASK)
-    pid = prop(machine, "systemd-journald.service", "MainPID")
-    machine.run(f"kill -STOP {pid}")
-    try:
-        machine.run("curl -sf -m 5 -H 'content-type: application/json' -d '{\"query\": \"while it is frozen\"}'"
-                    " http://127.0.0.1:8080/v1/query")
-    finally:
-        machine.run(f"kill -CONT {pid}")
-    mark = cursor(machine)
+def arrives(machine, mark):
+    """Waits for a line of the daemon that comes now."""
     machine.run("systemctl reload alfred")
 
     def arrived():
         machine.run("journalctl --sync")
         return journal(machine, mark, f"MESSAGE_ID={message_id('was reloaded')}")
 
-    wait_for("a line of the daemon after the restart of journald", arrived)
+    wait_for("a line of the daemon", arrived)
+
+
+@scenario("journal-restarted", row="journald restarted three times")
+def journald_restarted(machine, context):
+    """journald is restarted: queries go on, later lines arrive."""
+    with watched(machine) as watch:
+        watch.fault()
+        for _ in range(3):
+            machine.run("systemctl restart systemd-journald")
+            machine.run(ASK)
+        watch.mended()
+        arrives(machine, watch.mark)
+        return watch.end(1, says=["the configuration was reloaded.*"])
+
+
+@scenario("journal-full", row=f"journald stopped (SIGSTOP) for {FROZEN_S} s, its socket full")
+def journald_full(machine, context):
+    """journald stands still and its socket is full: no request waits for the log, later lines arrive."""
+    machine.write("/etc/alfred/conf.d/50-log.toml", "[log]\nslow_ms = 1\n")
+    machine.run("systemctl reload alfred")
+    pid, own = prop(machine, "systemd-journald.service", "MainPID"), prop(machine, "alfred.service", "MainPID")
+    try:
+        with watched(machine) as watch:
+            watch.fault()
+            machine.run(f"kill -STOP {pid}")
+            try:
+                sent = flood(str(machine.file("/run/systemd/journal/socket")), FROZEN_S)
+            finally:
+                machine.run(f"kill -CONT {pid}")
+            watch.mended()
+            arrives(machine, watch.mark)
+            seen = watch.end(1, says=[r"\d+ more requests to .*: slow.*"])
+    finally:
+        machine.remove("/etc/alfred/conf.d/50-log.toml")
+        machine.run("systemctl reload alfred")
+    equal(prop(machine, "alfred.service", "MainPID"), own, "the process")
+    seen.note = f"{sent} lines filled the socket"
+    return seen
+
+
+def flood(path, seconds):
+    """Keeps a socket of datagrams full for that time; answers how many it took."""
+    sent, end = 0, time.monotonic() + seconds
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(path)
+        sender.setblocking(False)
+        was_full = False
+        while time.monotonic() < end:
+            try:
+                sender.send(b"MESSAGE=the journal is kept busy\nPRIORITY=7\n")
+                sent += 1
+            except BlockingIOError:
+                was_full = True
+                time.sleep(0.001)
+    check(was_full, f"the socket took {sent} lines and was not full")
+    return sent

@@ -132,10 +132,12 @@ class Machine:
 
     def start(self, command, network_only=False):
         """Starts a command that runs beside the scenario; with `network_only` it is one of the host
-        that sees the container's network."""
+        that sees the container's network. It shares processor time with the container: a client that
+        waits for its turn on a busy host would find the daemon slow."""
         words = command if network_only else ["sh", "-c", "cd / && " + command]
         return subprocess.Popen(
-            self.enter(network_only) + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.enter(network_only) + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=self._own_cgroup)
 
     def file(self, path):
         """The place of a file of the container, from outside."""

@@ -7,12 +7,14 @@ import sys
 import time
 import traceback
 
+import page
 import scenario
 from machine import Failed, Machine
+from watch import Seen
 
 # In this order; each file is a topic, whose scenarios share a machine while they pass.
-TOPICS = ("install", "journal", "profiles", "watchdog", "restart", "access", "postgres", "stack", "corpus", "soak",
-          "recipes", "faults", "upgrade", "rpm")
+TOPICS = ("install", "journal", "profiles", "process", "watchdog", "restart", "access", "postgres", "stack", "corpus",
+          "soak", "recipes", "clocks", "names", "faults", "upgrade", "rpm")
 
 
 def stop(signum, _frame):
@@ -23,7 +25,12 @@ def stop(signum, _frame):
 def run_one(entry, machine, context):
     """Runs a scenario. Answers (result, words)."""
     try:
-        return "ok", entry.function(machine, context) or ""
+        answer = entry.function(machine, context)
+        if entry.row:
+            scenario.check(isinstance(answer, Seen), "a scenario with a row answers what clients saw")
+            context.rows[entry.row] = answer.row(entry.row)
+            return "ok", answer.words()
+        return "ok", answer or ""
     except scenario.Skip as reason:
         return "skipped", str(reason)
     except Failed as problem:
@@ -90,6 +97,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--check-docs", action="store_true")
+    parser.add_argument("--write-docs", action="store_true")
     parser.add_argument("--suite", default="trixie")
     parser.add_argument("--root", type=pathlib.Path)
     parser.add_argument("--repository", type=pathlib.Path)
@@ -103,6 +112,9 @@ def main():
         for entry in sum(topics.values(), []):
             print(f"{entry.name:30} {entry.function.__doc__.splitlines()[0]}")
         return 0
+    cases = [entry.row for entry in sum(topics.values(), []) if entry.row]
+    if arguments.check_docs:
+        return told(page.problem(cases))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     context = scenario.Context(arguments.suite, arguments.root, arguments.repository)
@@ -117,7 +129,16 @@ def main():
     print(f"\n{counts['ok']} ok, {counts['FAIL']} failed, {counts['skipped']} skipped of {len(results)}")
     if context.retried:
         print(f"passed or failed at the second try: {', '.join(context.retried)}")
-    return 1 if counts["FAIL"] else 0
+    if arguments.write_docs:
+        page.write(cases, context.rows)
+    return told(page.problem(cases)) or (1 if counts["FAIL"] else 0)
+
+
+def told(problem):
+    """Prints a problem of the page; answers the exit status."""
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Restarts and reloads under load, and configurations that are wrong."""
 
+import json
 import time
 
-from machine import wait_for
-from scenario import (Load, all_answered, check, cursor, equal, make_corpus, prop, reset, scenario,
-                      status_of, wait_ready)
+from scenario import (Load, all_answered, check, cursor, equal, make_corpus, prop, scenario, status_of,
+                      wait_ready)
+from watch import MOST_S, watched
 
 SECONDS = 60
 RATE = 200
+RELOADS = 100
+BROKEN_RELOADS = 10
 # TriggerLimitIntervalSec= of alfred.socket: nobody mends a configuration faster.
 TRIGGER_LIMIT_S = 5
 
@@ -61,6 +64,55 @@ def restart_long(machine, context):
     return under_load(machine, [lambda: machine.run("systemctl restart alfred")] * 20, 210, 400)
 
 
+@scenario("restart-reloads", row=f"{RELOADS} reloads under {RATE} requests/s, each with a change")
+def reloads(machine, context):
+    """100 reloads under 200 requests/s: no request fails, and each change is in force."""
+    place, pid = "/etc/alfred/conf.d/50-reloads.toml", prop(machine, "alfred.service", "MainPID")
+    try:
+        with watched(machine, RATE) as watch:
+            watch.fault()
+            machine.run(f"for number in $(seq {RELOADS}); do printf '[server]\\nmax_waiting = %d\\n' $((1000 + number))"
+                        f" >{place}; systemctl reload alfred || exit 1; done", seconds=MOST_S)
+            watch.mended()
+            shown = machine.out("journalctl --sync; journalctl --no-pager -o cat -u alfred"
+                                f" --after-cursor='{watch.mark}' | grep -c '^the configuration was reloaded'")
+            seen = watch.end(1, says=["the configuration was reloaded.*"])
+    finally:
+        machine.remove(place)
+        machine.run("systemctl reload alfred")
+    equal(int(shown), RELOADS, "reloads in the journal")
+    equal(prop(machine, "alfred.service", "MainPID"), pid, "the process")
+    return seen
+
+
+@scenario("restart-broken-reload", row=f"{BROKEN_RELOADS} reloads of a broken configuration under {RATE} requests/s")
+def broken_reload(machine, context):
+    """A reload of a broken configuration under load: it fails with the reason, and the old one serves."""
+    wrong, pid = "/etc/alfred/conf.d/50-broken.toml", prop(machine, "alfred.service", "MainPID")
+    machine.write("/etc/alfred/conf.d/40-sound.toml", "[server]\nmax_waiting = 333\n")
+    machine.run("systemctl reload alfred")
+    try:
+        with watched(machine, RATE) as watch:
+            watch.fault()
+            for _ in range(BROKEN_RELOADS):
+                machine.write(wrong, "[server]\nmax_waiting = \"many\"\n")
+                refused = machine.run("systemctl reload alfred", check=False)
+                check(refused.returncode != 0, "the reload of a wrong configuration did not fail")
+            watch.mended()
+            status = machine.out("curl -sf --unix-socket /run/alfred/alfred.sock http://localhost/v1/status")
+            check("max_waiting" in json.dumps(json.loads(status)["reload"]), f"the status does not give the reason: {status}")
+            seen = watch.end(1, says=[".*max_waiting.*"])
+        machine.remove(wrong)
+        done = machine.out(f"systemctl reload alfred; journalctl --sync; journalctl --no-pager -o cat -u alfred --after-cursor='{watch.mark}' | tail -3")
+        # Nothing changed since the one before the broken ones, so that one is in force.
+        check("max_waiting" not in done.splitlines()[-1], f"another configuration was in force:\n{done}")
+    finally:
+        machine.remove(wrong, "/etc/alfred/conf.d/40-sound.toml")
+        machine.run("systemctl reload alfred")
+    equal(prop(machine, "alfred.service", "MainPID"), pid, "the process")
+    return seen
+
+
 @scenario("restart-broken-configuration")
 def broken(machine, context):
     """A wrong configuration: reload fails, the old one serves, a restart ends with 78, no loop."""
@@ -109,17 +161,3 @@ def notify_reload(machine, context):
         equal(prop(machine, "alfred.service", "MainPID"), pid, "the process")
         equal(status_of(machine), 200, "/readyz")
     wait_ready(machine)
-
-
-@scenario("restart-crash")
-def crash(machine, context):
-    """kill -9 under load: another process serves; what waited in the sockets is answered."""
-    pid = prop(machine, "alfred.service", "MainPID")
-    begin = time.monotonic()
-    machine.run(f"kill -9 {pid}")
-    machine.run("curl -sf -m 10 -o /dev/null http://127.0.0.1:8080/healthz")
-    took = time.monotonic() - begin
-    wait_ready(machine)
-    wait_for("another process", lambda: prop(machine, "alfred.service", "MainPID") not in (pid, "0"))
-    reset(machine)
-    return f"a request made at once was answered after {took:.1f} s"

@@ -33,15 +33,17 @@ class Entry:
     installed: bool
     spoils: bool
     long: bool
+    row: str | None
 
 
-def scenario(name, installed=True, spoils=False, long=False):
+def scenario(name, installed=True, spoils=False, long=False, row=None):
     """Declares a scenario: a function of a machine and a context that raises when something is
     wrong, and may answer words for its line. `installed`: alfred is installed before it begins.
     `spoils`: the next scenario needs a fresh machine. `long`: it takes minutes, and runs when it is
-    asked for."""
+    asked for. `row`: it answers what clients saw of this fault (watch.Seen), which has a row of
+    docs/failure-modes.md."""
     def declare(function):
-        _declared.append(Entry(name, function, installed, spoils, long))
+        _declared.append(Entry(name, function, installed, spoils, long, row))
         return function
     return declare
 
@@ -61,6 +63,7 @@ class Context:
     root: pathlib.Path
     repository: pathlib.Path
     retried: list = dataclasses.field(default_factory=list)
+    rows: dict = dataclasses.field(default_factory=dict)
 
     def add_repository(self, machine):
         """Makes the repository known to apt, as docs/install.md says."""
