@@ -24,17 +24,17 @@ KNOWN = ("How do I upgrade the chart?", "What does a reload do?")
 
 
 def mixed(tag, number):
-    """The kind, path and body of request `number` of a mix: of ten four are known questions, two new ones,
-    three searches for words, one a document to store; each fiftieth asks for the health."""
-    digit = number % 10
+    """The kind, path and body of request `number` of a mix: of twenty nine are known questions, two new
+    ones, eight searches for words, one a document to store; each fiftieth asks for the health."""
+    place = number % 20
     if number % 50 == 45:
         return "`/healthz`", "/healthz", None
-    if digit in (0, 4):
+    if place in (0, 10):
         return "new questions", "/v1/query", {"query": f"What is said of subject {number} of {tag}?"}
-    if digit in (1, 3, 5, 7):
-        return "known questions", "/v1/query", {"query": KNOWN[number // 2 % 2]}
-    if digit in (2, 6, 8):
+    if place % 2 == 0:
         return "word searches", "/v1/query", {"query": "upgrade", "mode": "text"}
+    if place != 19:
+        return "known questions", "/v1/query", {"query": KNOWN[number // 2 % 2]}
     content = f"# Note {number}\n\nWritten under the load {tag}.\n"
     return "writes", "/v1/documents", {"source": f"load/{tag}/{number}.md", "content": content}
 
@@ -72,7 +72,7 @@ class Client:
         """The kind of a request, whether its connection is kept, its head and its body."""
         if self.arguments.mix:
             kind, path, value = mixed(self.arguments.mix, number)
-            keep = number // 10 % 2 == 0
+            keep = number // 20 % 2 == 0
         else:
             kind, path, value = "questions", "/v1/query", {"query": self.queries[number % len(self.queries)]}
             keep = self.arguments.keep_alive

@@ -195,3 +195,28 @@ class Machine:
         if not os.path.ismount(self.root):
             return True
         return subprocess.run(["umount", self.root], capture_output=True, check=False).returncode == 0
+
+
+def processes(machine):
+    """What /proc/PID/status says of each process inside, by its number outside."""
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+            if os.stat(status.parent / "ns/pid").st_ino != os.stat(f"/proc/{machine.leader}/ns/pid").st_ino:
+                continue
+        except OSError:
+            continue
+        yield int(status.parent.name), dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def host_pid(machine, pid):
+    """The number that a process inside has outside."""
+    for outside, status in processes(machine):
+        if status["NSpid"].split()[-1] == str(pid):
+            return outside
+    raise Failed(f"process {pid} is not there")
+
+
+def named(machine, name):
+    """The number outside of a process inside that has this name; `None` where there is none."""
+    return next((outside for outside, status in processes(machine) if status["Name"] == name), None)

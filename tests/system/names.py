@@ -56,7 +56,7 @@ def without_names(machine, away, says):
             else:
                 servers.enter_context(beside(machine, "nameserver.py", 53))
             watch.mended()
-            seen = watch.end(8, may=("503 `openai_error`", "503 `overloaded`"), says=[says, r"alfred reaches .*|.* again"],
+            seen = watch.end(8, may=("503 `openai_error`", "503 `overloaded`"), says=[says, "the provider is back.*"],
                              by_kind=True)
         equal(prop(machine, "alfred.service", "MainPID"), pid, "the process")
     for reply in seen.replies:
@@ -68,7 +68,7 @@ def without_names(machine, away, says):
 @scenario("names-silent", row="The name server answers nothing, with a provider that has to be looked up")
 def silent(machine, context):
     """The name server is silent: 503 for what needs the provider, the rest goes on."""
-    return without_names(machine, lambda server: os.kill(server.pid, signal.SIGSTOP), r".*provider.*")
+    return without_names(machine, lambda server: os.kill(server.pid, signal.SIGSTOP), r"the provider is down:.*")
 
 
 @scenario("names-gone", row="No name server is there, with a provider that has to be looked up")
@@ -78,4 +78,4 @@ def gone(machine, context):
         server.kill()
         server.wait()
 
-    return without_names(machine, away, r".*provider.*")
+    return without_names(machine, away, r"the provider is down:.*")

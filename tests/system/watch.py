@@ -24,7 +24,7 @@ MOST_S = 240
 # What clients see of a process that dies: the connection goes with it.
 BROKEN = ("reset", "cut", "closed without an answer")
 # Longest words of the journal that a row shows.
-SHOWN = 160
+SHOWN = 220
 
 _tags = itertools.count()
 
@@ -90,7 +90,8 @@ class Seen:
 
     def row(self, case):
         """For the table of the page."""
-        said = "; ".join(f"`{words}`" for words in self.said) or "nothing"
+        # Two marks around what has one in it.
+        said = "; ".join(f"`` {words} ``" if "`" in words else f"`{words}`" for words in self.said) or "nothing"
         cells = [case, self.clients(), f"{self.slowest_s:.2f} s", f"{self.recovery_s:.2f} s",
                  f"{self.lost} of {self.confirmed}", said.replace("|", "\\|")]
         return "| " + " | ".join(cells) + " |"

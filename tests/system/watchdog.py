@@ -7,7 +7,7 @@ import pathlib
 import signal
 import time
 
-from machine import Failed, wait_for
+from machine import host_pid, named, wait_for
 from scenario import ASK, Skip, check, cursor, drop_in, equal, prop, scenario, wait_ready
 from watch import BROKEN, another_process, watched
 
@@ -15,31 +15,6 @@ LIMIT_S = 4
 PTRACE_CONT, PTRACE_SEIZE, PTRACE_INTERRUPT = 7, 0x4206, 0x4207
 PTRACE_O_TRACECLONE, WALL = 8, 0x40000000
 RUNTIME = "tokio-"
-
-
-def processes(machine):
-    """What /proc/PID/status says of each process inside, by its number outside."""
-    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text()
-            if os.stat(status.parent / "ns/pid").st_ino != os.stat(f"/proc/{machine.leader}/ns/pid").st_ino:
-                continue
-        except OSError:
-            continue
-        yield int(status.parent.name), dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-
-
-def host_pid(machine, pid):
-    """The number that a process inside has outside."""
-    for outside, status in processes(machine):
-        if status["NSpid"].split()[-1] == str(pid):
-            return outside
-    raise Failed(f"process {pid} is not there")
-
-
-def named(machine, name):
-    """The number outside of a process inside that has this name; `None` where there is none."""
-    return next((outside for outside, status in processes(machine) if status["Name"] == name), None)
 
 
 def threads(pid):
