@@ -15,7 +15,7 @@ import urllib.parse
 
 import load
 from machine import Failed, wait_for
-from scenario import HERE, SOURCE, check, cursor, journal
+from scenario import HERE, SOURCE, Skip, check, cursor, journal, prop, wait_ready
 
 # A reply that took longer is not well.
 WELL_S = 1.0
@@ -239,4 +239,14 @@ def another_process(machine, pid, seconds=30):
         found = machine.out("systemctl show --value -p MainPID alfred.service")
         return found if found not in (pid, "0", "") else None
 
-    return wait_for("systemd starts another process", other, seconds)
+    try:
+        return wait_for("systemd starts another process", other, seconds)
+    except Failed:
+        group = "/sys/fs/cgroup/systemd/system.slice/alfred.service/cgroup.procs"
+        waits = prop(machine, "alfred.service", "SubState") in ("stop-sigterm", "stop-sigkill", "final-sigkill")
+        if not waits or machine.run(f"test -e {group} && ! grep -q . {group}", check=False).returncode != 0:
+            raise
+        # Seen with systemd 252: it waits for TimeoutStopSec= though the group is empty, of which version 1 of
+        # control groups tells a container nothing.
+        wait_ready(machine, 90)
+        raise Skip("with cgroup v1 this systemd does not see here that the last process of the unit ended") from None
