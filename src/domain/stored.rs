@@ -93,8 +93,11 @@ pub fn document_id(collection: &CollectionName, source: &SourceName) -> Uuid {
 /// The id of a chunk: stable while its document, position and text stay.
 #[must_use]
 pub fn chunk_id(document: Uuid, chunk: &Chunk) -> Uuid {
-    Uuid::new_v5(
-        &document,
-        format!("{}\n{}", chunk.position, chunk.text).as_bytes(),
-    )
+    chunk_id_of(document, chunk.position, &chunk.text)
+}
+
+/// The same of its parts.
+#[must_use]
+pub fn chunk_id_of(document: Uuid, position: u32, text: &str) -> Uuid {
+    Uuid::new_v5(&document, format!("{position}\n{text}").as_bytes())
 }

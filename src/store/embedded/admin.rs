@@ -6,7 +6,7 @@
 use super::fault::{Fault, Location};
 use super::prepare::text_terms;
 use super::snapshot::{read_model, read_vector};
-use super::{file_in, lock, read, schema, write};
+use super::{file_in, lock, read, schema, verify, write};
 use crate::domain::{Chunk, CollectionInfo};
 use crate::store::{CheckReport, StoreError, StoreInfo};
 use rusqlite::backup::{Backup, StepResult};
@@ -88,6 +88,7 @@ fn check_file(connection: &Connection) -> Result<CheckReport, Fault> {
     };
     check_pages(connection, &mut report)?;
     check_vectors(connection, &mut report)?;
+    tell(&mut report, verify::contents(connection)?);
     check_counts(connection, &mut report)?;
     check_text_indexes(connection, &mut report)?;
     connection.execute_batch("COMMIT")?;
@@ -181,6 +182,8 @@ fn check_counts(connection: &Connection, report: &mut CheckReport) -> Result<(),
 }
 
 fn check_text_indexes(connection: &Connection, report: &mut CheckReport) -> Result<(), Fault> {
+    // An index that differs from texts that are damaged themselves is not to be made of them.
+    let is_sound = report.problems.is_empty();
     for (id, name) in collection_ids(connection)? {
         let differing = format!(
             "SELECT COUNT(*) FROM (SELECT chunk_id FROM vectors WHERE collection_id = {id}
@@ -194,8 +197,17 @@ fn check_text_indexes(connection: &Connection, report: &mut CheckReport) -> Resu
             Ok(mut statement) => {
                 let counts = statement.query_map([], |row| row.get::<_, i64>(0))?;
                 let counts = counts.collect::<Result<Vec<_>, _>>()?;
-                (counts != [0, 0])
-                    .then(|| format!("lacks {} chunks and has {} too many", counts[0], counts[1]))
+                if counts == [0, 0] {
+                    is_sound
+                        .then(|| verify::text_index(connection, id))
+                        .transpose()?
+                        .flatten()
+                } else {
+                    Some(format!(
+                        "lacks {} chunks and has {} too many",
+                        counts[0], counts[1]
+                    ))
+                }
             }
         };
         if let Some(problem) = problem {

@@ -92,7 +92,32 @@ impl Location {
     }
 }
 
+/// What SQLite says where tables are not as they were made; it has no code for that.
+const DAMAGE_WORDS: [&str; 4] = ["fts5", "no such", "vtable", "malformed"];
+
+/// Whether what is stored is not what was stored, in type or shape.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as Sql;
+    match error {
+        Sql::FromSqlConversionFailure(..)
+        | Sql::IntegralValueOutOfRange(..)
+        | Sql::Utf8Error(..)
+        | Sql::InvalidColumnType(..) => true,
+        Sql::SqliteFailure(code, Some(message)) => {
+            let is_plain = code.extended_code == ffi::SQLITE_ERROR;
+            is_plain && DAMAGE_WORDS.iter().any(|word| message.contains(word))
+        }
+        _ => false,
+    }
+}
+
 fn explain_sql(location: String, action: &str, error: rusqlite::Error) -> StoreError {
+    if is_damage(&error) {
+        return StoreError::Damaged {
+            location,
+            problem: format!("{error} while {action}"),
+        };
+    }
     let rusqlite::Error::SqliteFailure(code, _) = &error else {
         return StoreError::Failed {
             location,

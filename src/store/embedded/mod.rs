@@ -5,7 +5,7 @@
 //! their own. A thread looks every 200 ms whether another process has written and catches up.
 //!
 //! Reading order: `schema` (the file), `write`, `read`, `snapshot` (memory that follows the file),
-//! `index` (vectors), `text`, `filter`, `search`, `admin`.
+//! `index` (vectors), `text`, `filter`, `search`, `admin`, `verify`.
 
 mod access;
 pub mod admin;
@@ -23,6 +23,7 @@ mod search;
 mod snapshot;
 mod text;
 mod vectors;
+mod verify;
 mod write;
 
 use crate::clock::Clock;
@@ -336,5 +337,7 @@ impl EmbeddingRepo for EmbeddedStore {
     }
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

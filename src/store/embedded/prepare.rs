@@ -11,7 +11,7 @@ pub(super) struct PreparedChunk<'a> {
     pub(super) chunk: &'a Chunk,
     /// Terms of the text index, separated by spaces.
     pub(super) terms: String,
-    /// f32, little endian.
+    /// f32, little endian, and the checksum of these bytes.
     pub(super) vector: Vec<u8>,
 }
 
@@ -35,10 +35,12 @@ pub(super) fn prepare(documents: &[EmbeddedDocument]) -> Vec<Prepared<'_>> {
 
 fn prepare_chunk((chunk, vector): &(Chunk, Embedding)) -> PreparedChunk<'_> {
     let values = vector.as_slice().iter();
+    let mut vector: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+    vector.extend(crc32fast::hash(&vector).to_le_bytes());
     PreparedChunk {
         chunk,
         terms: text_terms(chunk),
-        vector: values.flat_map(|value| value.to_le_bytes()).collect(),
+        vector,
     }
 }
 

@@ -23,10 +23,13 @@ use std::time::Duration;
 const APPLICATION_ID: i32 = 0x616c_6672;
 
 /// The schema this build reads and writes (`PRAGMA user_version`): the number of migrations.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// Step n takes a store from version n to n + 1. Never edited, only added to.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+];
 
 /// Bytes of a page: five vectors of 384 dimensions fill one to 94 %, one of 1,536 to 75 %.
 const PAGE_BYTES: u32 = 8_192;

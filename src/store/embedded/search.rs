@@ -7,6 +7,8 @@ use super::index::{Candidate, CollectionIndex, RowMask};
 use super::read::metadata_of;
 use super::snapshot::Snapshot;
 use super::vectors::VectorReader;
+use super::verify::{OTHER_SOURCE, OTHER_TEXT, is_of};
+use crate::domain::stored::chunk_id_of;
 use crate::domain::{Embedding, Mode, ModelId};
 use crate::fusion::{Relevance, fuse};
 use crate::store::{Hit, SearchRequest, StoreError};
@@ -104,7 +106,7 @@ fn attempt_search(
             (Mode::Vector, Some(vector)) => search.by_vector(vector)?,
             (Mode::Hybrid, Some(vector)) => search.by_both(vector)?,
         };
-        let hits = load_hits(connection, &ranked)?;
+        let hits = load_hits(connection, &ranked, request.collection.as_str())?;
         let is_stale = vectors_missing || hits.len() < ranked.len();
         Ok(Found { hits, is_stale })
     })
@@ -236,6 +238,7 @@ impl Search<'_> {
         let mut cosines = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let Some(stored) = vectors.read(*chunk)? else {
+                is_gone(self.connection, *chunk)?;
                 continue;
             };
             let score = dot_exact(vector.as_slice(), stored).clamp(-1.0, 1.0);
@@ -248,7 +251,26 @@ impl Search<'_> {
     }
 }
 
-fn load_hits(connection: &Connection, ranked: &[Scored]) -> Result<Vec<Hit>, Fault> {
+/// Sees that a chunk was deleted with all that belongs to it: where a part is left, the rest was lost.
+fn is_gone(connection: &Connection, chunk: i64) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM chunks WHERE id = ?1)
+             OR EXISTS (SELECT 1 FROM vectors WHERE chunk_id = ?1)",
+    )?;
+    if statement.query_row([chunk], |row| row.get(0))? {
+        return Err(Fault::Unsound(format!(
+            "chunk {chunk}: a part of it is gone"
+        )));
+    }
+    Ok(())
+}
+
+/// The chunks with their documents. Text that is not what was stored is no hit but damage.
+fn load_hits(
+    connection: &Connection,
+    ranked: &[Scored],
+    collection: &str,
+) -> Result<Vec<Hit>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT c.uuid, d.uuid, d.source, d.title, c.title_path, c.position, c.page, c.text,
                 d.metadata
@@ -274,8 +296,17 @@ fn load_hits(connection: &Connection, ranked: &[Scored]) -> Result<Vec<Hit>, Fau
             })
             .optional()?;
         let Some((mut hit, title_path, metadata)) = row else {
+            is_gone(connection, scored.chunk)?;
             continue;
         };
+        let chunk = scored.chunk;
+        if !is_of(hit.document_id, collection, &hit.source) {
+            let problem = format!("document of chunk {chunk}: {OTHER_SOURCE}");
+            return Err(Fault::Unsound(problem));
+        }
+        if hit.id != chunk_id_of(hit.document_id, hit.position, &hit.text) {
+            return Err(Fault::Unsound(format!("chunk {chunk}: {OTHER_TEXT}")));
+        }
         hit.title_path = serde_json::from_str(&title_path)
             .map_err(|error| Fault::Unsound(format!("title path of chunk {}: {error}", hit.id)))?;
         hit.metadata = metadata_of(&metadata, &hit.source)?;

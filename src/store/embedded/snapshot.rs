@@ -119,6 +119,9 @@ fn catch_up(transaction: &Transaction<'_>, before: &Snapshot) -> Result<Snapshot
     }
     after.last_tombstone = newest;
     load_vectors(transaction, &mut after, &mut indexes)?;
+    if is_first {
+        check_counts(transaction, &indexes)?;
+    }
     for (name, mut index) in indexes.into_values() {
         // Untouched ones are still shared, and have nothing to compact.
         if let Some(index) = Arc::get_mut(&mut index) {
@@ -196,22 +199,47 @@ fn load_vectors(
     Ok(())
 }
 
-/// Reads a stored vector; the error says what is wrong with it.
+/// Sees that there is a vector for each chunk that was counted: a page that is gone takes its rows with it
+/// and is no error to SQLite.
+fn check_counts(transaction: &Transaction<'_>, indexes: &Indexes) -> Result<(), Fault> {
+    let mut statement = transaction.prepare("SELECT id, chunks FROM collections")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, chunks): (i64, usize) = (row.get(0)?, row.get(1)?);
+        let Some((name, index)) = indexes.get(&id) else {
+            continue;
+        };
+        if index.live() != chunks {
+            let vectors = index.live();
+            let problem = format!("collection {name:?} has {chunks} chunks and {vectors} vectors");
+            return Err(Fault::Unsound(problem));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the checksum behind a vector.
+pub(super) const CHECKSUM_BYTES: usize = 4;
+
+/// Reads a stored vector; the error says what is wrong with it. Stores of the first schema have no
+/// checksums.
 pub(super) fn read_vector(
     blob: Option<&[u8]>,
     dimensions: usize,
     into: &mut Vec<f32>,
 ) -> Result<(), String> {
     let blob = blob.ok_or("it is not a blob")?;
-    if blob.len() != 4 * dimensions {
-        return Err(format!(
-            "it has {} bytes, not {}",
-            blob.len(),
-            4 * dimensions
-        ));
+    let bytes = 4 * dimensions;
+    let checksum = match blob.len().checked_sub(bytes) {
+        Some(0) => None,
+        Some(CHECKSUM_BYTES) => blob.last_chunk().copied().map(u32::from_le_bytes),
+        _ => return Err(format!("it has {} bytes, not {bytes}", blob.len())),
+    };
+    if checksum.is_some_and(|checksum| checksum != crc32fast::hash(&blob[..bytes])) {
+        return Err("its checksum does not match".to_owned());
     }
     into.clear();
-    let (values, _) = blob.as_chunks::<4>();
+    let (values, _) = blob[..bytes].as_chunks::<4>();
     into.extend(values.iter().map(|bytes| f32::from_le_bytes(*bytes)));
     if !into.iter().all(|value| value.is_finite()) {
         return Err("it has values that are not finite".to_owned());

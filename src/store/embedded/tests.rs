@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::store::conformance::{Fixture, conformance_tests};
 
-fn open(folder: &Path) -> EmbeddedStore {
+pub(super) fn open(folder: &Path) -> EmbeddedStore {
     EmbeddedStore::open(folder, Arc::new(SystemClock)).unwrap()
 }
 
@@ -26,9 +26,9 @@ use crate::domain::{Embedding, Filter, Mode, QueryText, UpsertStatus};
 use crate::store::conformance::{document, document_of, model, vector};
 use std::process::{Child, Command, Stdio};
 
-const DIMENSIONS: usize = 16;
+pub(super) const DIMENSIONS: usize = 16;
 
-fn put(store: &EmbeddedStore, source: &str, seed: u64, texts: &[&str]) -> UpsertStatus {
+pub(super) fn put(store: &EmbeddedStore, source: &str, seed: u64, texts: &[&str]) -> UpsertStatus {
     let document = document(source, seed, texts);
     let mut outcomes = store
         .upsert_embeddings(&model(DIMENSIONS), &[document])
@@ -36,7 +36,11 @@ fn put(store: &EmbeddedStore, source: &str, seed: u64, texts: &[&str]) -> Upsert
     outcomes.remove(0).unwrap().status
 }
 
-fn ask(store: &EmbeddedStore, mode: Mode, embedding: &Embedding) -> Result<Vec<Hit>, StoreError> {
+pub(super) fn ask(
+    store: &EmbeddedStore,
+    mode: Mode,
+    embedding: &Embedding,
+) -> Result<Vec<Hit>, StoreError> {
     store.search(&SearchRequest {
         collection: &CollectionName::default(),
         mode,
@@ -47,7 +51,7 @@ fn ask(store: &EmbeddedStore, mode: Mode, embedding: &Embedding) -> Result<Vec<H
     })
 }
 
-fn chunks_found(store: &EmbeddedStore) -> usize {
+pub(super) fn chunks_found(store: &EmbeddedStore) -> usize {
     ask(store, Mode::Vector, &vector(1, DIMENSIONS))
         .unwrap()
         .len()

@@ -1,7 +1,7 @@
 //! Vectors read one after another.
 
 use super::fault::Fault;
-use super::snapshot::read_vector;
+use super::snapshot::{CHECKSUM_BYTES, read_vector};
 use rusqlite::blob::Blob;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension};
 
@@ -13,7 +13,9 @@ pub(super) struct VectorReader<'a> {
     connection: &'a Connection,
     /// On the row that was read last.
     blob: Option<Blob<'a>>,
+    /// The row's bytes, of which as many are used as it has.
     bytes: Vec<u8>,
+    dimensions: usize,
     values: Vec<f32>,
 }
 
@@ -22,7 +24,8 @@ impl<'a> VectorReader<'a> {
         Self {
             connection,
             blob: None,
-            bytes: vec![0; 4 * dimensions],
+            bytes: vec![0; 4 * dimensions + CHECKSUM_BYTES],
+            dimensions,
             values: Vec::with_capacity(dimensions),
         }
     }
@@ -32,9 +35,9 @@ impl<'a> VectorReader<'a> {
     /// # Errors
     /// When the store cannot be read, or the vector is unsound.
     pub(super) fn read(&mut self, chunk: i64) -> Result<Option<&[f32]>, Fault> {
-        let dimensions = self.bytes.len() / 4;
-        let read = if self.seek(chunk) {
-            read_vector(Some(&self.bytes), dimensions, &mut self.values)
+        let dimensions = self.dimensions;
+        let read = if let Some(length) = self.seek(chunk) {
+            read_vector(Some(&self.bytes[..length]), dimensions, &mut self.values)
         } else {
             // It is not there, or not as it should be: the statement tells which.
             let mut statement = self
@@ -57,8 +60,8 @@ impl<'a> VectorReader<'a> {
         Ok(Some(&self.values))
     }
 
-    /// Fills `bytes` with the value of a row, if it is as long.
-    fn seek(&mut self, chunk: i64) -> bool {
+    /// Fills `bytes` with the value of a row, if it is as long as a vector; its length.
+    fn seek(&mut self, chunk: i64) -> Option<usize> {
         let blob = match self.blob.take() {
             Some(mut blob) => blob.reopen(chunk).map(|()| blob),
             None => self
@@ -66,9 +69,11 @@ impl<'a> VectorReader<'a> {
                 .blob_open(MAIN_DB, c"vectors", c"embedding", chunk, true),
         };
         // One that could not be moved is of no more use.
-        let Ok(blob) = blob else { return false };
-        let blob = self.blob.insert(blob);
-        blob.len() == self.bytes.len() && blob.read_at_exact(&mut self.bytes, 0).is_ok()
+        let blob = self.blob.insert(blob.ok()?);
+        let length = blob.len();
+        let bytes = self.bytes.get_mut(..length)?;
+        let is_read = length >= 4 * self.dimensions && blob.read_at_exact(bytes, 0).is_ok();
+        is_read.then_some(length)
     }
 }
 
@@ -83,7 +88,8 @@ mod tests {
             .execute_batch(
                 "CREATE TABLE vectors (chunk_id INTEGER PRIMARY KEY, embedding);
                  INSERT INTO vectors VALUES (1, X'0000803F00000040'), (3, X'0000803F'),
-                     (4, NULL), (5, X'0000807F0000807F'), (6, X'0000404000008040');",
+                     (4, NULL), (5, X'0000807F0000807F'), (6, X'0000404000008040'),
+                     (7, X'0000803F0000004076A53F2E'), (8, X'0000803F0000004076A53F2F');",
             )
             .unwrap();
         let mut vectors = VectorReader::new(&connection, 2);
@@ -107,5 +113,10 @@ mod tests {
         );
         assert_eq!(vectors.read(2).unwrap(), None);
         assert_eq!(vectors.read(6).unwrap(), Some(&[3.0, 4.0][..]));
+        assert_eq!(vectors.read(7).unwrap(), Some(&[1.0, 2.0][..]));
+        assert_eq!(
+            unsound(vectors.read(8)),
+            "vector of chunk 8: its checksum does not match"
+        );
     }
 }

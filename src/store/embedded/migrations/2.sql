@@ -1,0 +1,2 @@
+-- From here on a vector is followed by its checksum (CRC-32 of its bytes, little endian). Vectors from
+-- before have none and are read as they are.
