@@ -2,7 +2,9 @@
 //! a limit on both waits.
 
 use super::overload::Overload;
+use super::standing::Standing;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +24,9 @@ pub(crate) struct LaneLimits {
     pub(crate) total_timeout: Duration,
 }
 
+/// All places have been taken for so long without any work ending: perhaps no thread was to be had for it.
+const THREADLESS: Duration = Duration::from_millis(200);
+
 /// For how long after a start whoever waited for it is caught up with.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
@@ -35,6 +40,10 @@ pub(crate) struct Lane {
     progress: Arc<Progress>,
     /// How many may wait at first.
     catch_up: Option<usize>,
+    /// Where those who wait are people.
+    standing: Option<Standing>,
+    /// When a thread was last asked for, as `Progress` counts.
+    nudged_ms: AtomicU64,
 }
 
 /// When the lane last moved: something ended, or began while there was room.
@@ -91,7 +100,15 @@ impl Lane {
             overload: Arc::new(Overload::of(name)),
             progress: Arc::new(Progress::new()),
             catch_up: None,
+            standing: None,
+            nudged_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Keeps the queue short while it stands: see [`Standing`].
+    pub(crate) fn brisk(mut self) -> Self {
+        self.standing = Some(Standing::of(self.limits.queue_timeout, Instant::now()));
+        self
     }
 
     /// For [`CATCH_UP`] from now, `room` may wait, each for as long as a result may take. Those who
@@ -108,10 +125,37 @@ impl Lane {
             Some(room) if self.progress.created.elapsed() < CATCH_UP => {
                 (room.max(limits.max_waiting), limits.total_timeout)
             }
-            _ => (
-                limits.max_waiting,
-                limits.queue_timeout.min(limits.total_timeout),
-            ),
+            _ => {
+                let standing = self.standing.as_ref();
+                let room = standing.and_then(|standing| standing.room(Instant::now()));
+                (
+                    room.map_or(limits.max_waiting, |room| room.min(limits.max_waiting)),
+                    limits.queue_timeout.min(limits.total_timeout),
+                )
+            }
+        }
+    }
+
+    /// Asks for a thread again where work may be waiting for one. The runtime asks once, when work is
+    /// handed to it, and goes on with the threads that it has when the system refuses; where all places
+    /// are held by such work, nothing more is handed over, and it would wait for ever.
+    fn nudge(&self) {
+        if self.jammed_for().is_none_or(|jammed| jammed < THREADLESS) {
+            return;
+        }
+        let (now, before) = (
+            self.progress.now_ms(),
+            self.nudged_ms.load(Ordering::Relaxed),
+        );
+        let is_due = u128::from(now.saturating_sub(before)) >= THREADLESS.as_millis();
+        let order = Ordering::Relaxed;
+        if is_due
+            && self
+                .nudged_ms
+                .compare_exchange(before, now, order, order)
+                .is_ok()
+        {
+            drop(hand_over(|| ()));
         }
     }
 
@@ -147,14 +191,19 @@ impl Lane {
         let entered = Instant::now();
         let permit = self.place().await?;
         let queued = entered.elapsed();
+        if let Some(standing) = &self.standing {
+            standing.served(entered + queued, queued);
+        }
         let progress = Arc::clone(&self.progress);
         progress.moved();
-        #[expect(clippy::disallowed_methods, reason = "this is the one crossing")]
-        let task = tokio::task::spawn_blocking(move || {
+        let task = hand_over(move || {
             // Also when it panics.
             let _ended = Ended(permit, progress);
             work(queued)
         });
+        let Some(task) = task else {
+            return Err(self.overloaded());
+        };
         match timeout_at(entered + self.limits.total_timeout, task).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(LaneError::Panicked(panic_message(error))),
@@ -166,6 +215,7 @@ impl Lane {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
+        self.nudge();
         let (room, limit) = self.limits_of_wait();
         let _waiter = Waiter::enter(self, room)?;
         match timeout(limit, Arc::clone(&self.permits).acquire_owned()).await {
@@ -179,6 +229,15 @@ impl Lane {
         self.overload.refused(places, waiting);
         LaneError::Overloaded { places, waiting }
     }
+}
+
+/// Hands work to a blocking thread; `None` where there is none and the system starts no other: tokio panics
+/// then, and keeps the work until there is one.
+fn hand_over<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<tokio::task::JoinHandle<T>> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one crossing")]
+    catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work))).ok()
 }
 
 /// Gives the place back, and says that something moved.

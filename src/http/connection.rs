@@ -30,6 +30,8 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// How long a refused client may go on sending until it has read the reply: closing at once would
 /// reset the connection and lose the reply.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a connection that is to make room may still write the rest of a reply.
+const LAST_REPLY: Duration = Duration::from_millis(100);
 /// How long a handshake may still take when the server stops: a request may come right after it.
 const LAST_HANDSHAKE: Duration = Duration::from_millis(500);
 
@@ -41,6 +43,7 @@ pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch:
         biased;
         secured = secure(&app, socket, app.settings.header_timeout()) => secured,
         () = last_handshake(&mut phase) => None,
+        () = caller.signals.told_to_leave() => None,
     };
     let Some(socket) = secured else { return };
     let signals = Arc::clone(&caller.signals);
@@ -58,6 +61,7 @@ pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch:
     let closing = *phase.borrow_and_update() >= Phase::Closing;
     signals.closing.store(closing, Ordering::Release);
     let mut done = false;
+    let mut cut_at = None;
     while !done {
         tokio::select! {
             biased;
@@ -68,6 +72,20 @@ pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch:
                 Phase::Closing => signals.closing.store(true, Ordering::Release),
                 Phase::Cut => return,
             },
+            () = signals.told_to_leave() => {
+                if signals.last_answered() == 0 && signals.is_silent() {
+                    return;
+                }
+                signals.closing.store(true, Ordering::Release);
+                cut_at = Some(tokio::time::Instant::now() + LAST_REPLY);
+            }
+            () = sleep_until(cut_at), if cut_at.is_some() => {
+                // One that was asked at the last moment is answered, and closes then.
+                if signals.is_silent() {
+                    return;
+                }
+                cut_at = Some(tokio::time::Instant::now() + LAST_REPLY);
+            }
         }
     }
     let (mut socket, refused) = connection.into_parts().io.finish();
@@ -121,6 +139,14 @@ async fn next(phase: &mut watch::Receiver<Phase>) -> Phase {
         std::future::pending::<()>().await;
     }
     *phase.borrow_and_update()
+}
+
+/// Ends then, or never.
+async fn sleep_until(end: Option<tokio::time::Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn limits(app: &App) -> Limits {

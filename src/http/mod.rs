@@ -15,6 +15,7 @@ mod admission;
 mod blocking;
 mod body;
 mod connection;
+mod crowd;
 mod handlers;
 mod json;
 pub mod listen;
@@ -36,6 +37,7 @@ pub mod runs;
 mod server;
 mod service;
 mod settings;
+mod standing;
 mod traced;
 pub(crate) mod wire;
 
@@ -208,7 +210,8 @@ impl App {
                 "queries",
                 settings.max_in_flight,
                 settings.request_timeout_ms,
-            ),
+            )
+            .brisk(),
             writes: lane(
                 "writes",
                 settings.max_writes_in_flight,

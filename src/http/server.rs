@@ -2,6 +2,7 @@
 
 use super::App;
 use super::connection;
+use super::crowd::Crowd;
 use super::listen::Listener;
 use super::live::Live;
 use super::places::Places;
@@ -20,6 +21,8 @@ use tokio::task::JoinSet;
 
 /// Most connections beyond the cap that are told so at once; more are dropped.
 const MAX_TURNED_AWAY: usize = 64;
+/// Most connections that were told to make room and are not gone yet.
+const MAX_LEAVING: usize = 64;
 /// The pause after the system ran out of descriptors or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connection tasks get to notice that they are cut.
@@ -92,6 +95,8 @@ struct Server {
     /// Connections over TCP, and over unix sockets.
     tcp: Arc<Places>,
     unix: Arc<Places>,
+    tcp_crowd: Arc<Crowd>,
+    unix_crowd: Arc<Crowd>,
     turned_away: Arc<Places>,
 }
 
@@ -103,6 +108,8 @@ impl Server {
             stopping: Arc::default(),
             unix: Arc::default(),
             tcp: Arc::default(),
+            tcp_crowd: Arc::default(),
+            unix_crowd: Arc::default(),
             turned_away: Arc::default(),
         }
     }
@@ -147,30 +154,40 @@ impl Server {
 
     fn start(&self, socket: Socket, peer: Peer, at_loopback: bool) {
         let app = self.live.app();
-        let places = match peer {
-            Peer::Tcp(_) => &self.tcp,
-            Peer::Unix => &self.unix,
+        let (places, crowd) = match peer {
+            Peer::Tcp(_) => (&self.tcp, &self.tcp_crowd),
+            Peer::Unix => (&self.unix, &self.unix_crowd),
         };
-        let Some(place) = places.enter(app.settings.max_connections) else {
+        let limit = app.settings.max_connections;
+        let place = places.enter(limit).or_else(|| {
+            app.crowd.refused(limit, 0);
+            // It takes a moment until the other is gone.
+            crowd
+                .make_room()
+                .then(|| places.enter(limit + MAX_LEAVING))?
+        });
+        let Some(place) = place else {
             self.turn_away(app, socket);
             return;
         };
+        let signals = Arc::new(Signals::default());
+        let member = crowd.enter(&signals);
         let caller = Arc::new(Caller {
             live: Arc::clone(&self.live),
             peer,
             at_loopback,
-            signals: Arc::new(Signals::default()),
+            signals,
             stopping: Arc::clone(&self.stopping),
         });
         let phase = self.phase.subscribe();
         tokio::spawn(async move {
             connection::serve(socket, caller, phase).await;
+            drop(member);
             drop(place);
         });
     }
 
     fn turn_away(&self, app: Arc<App>, socket: Socket) {
-        app.crowd.refused(app.settings.max_connections, 0);
         if let Some(place) = self.turned_away.enter(MAX_TURNED_AWAY) {
             tokio::spawn(async move {
                 connection::turn_away(&app, socket).await;

@@ -125,7 +125,12 @@ pub(super) async fn respond(caller: Arc<Caller>, mut request: Request<Incoming>)
     }
     headers.insert(REQUEST_ID, info.id.clone());
     in_flight.answered();
-    caller.signals.answered();
+    let since = app
+        .clock
+        .monotonic()
+        .saturating_duration_since(app.observer.started());
+    let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    caller.signals.answered(now_ms);
     response
 }
 

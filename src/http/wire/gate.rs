@@ -14,10 +14,11 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 /// Bytes asked from the socket at once.
@@ -41,13 +42,52 @@ pub(crate) struct Signals {
     held: AtomicWaker,
     /// The server stops: close as soon as nothing is left to answer.
     pub(crate) closing: AtomicBool,
+    /// Whether others need the place, and what says so.
+    leaving: AtomicBool,
+    leave: Notify,
+    /// When the last reply was made, in ms since some moment; 0: none was.
+    last_answered_ms: AtomicU64,
 }
 
 impl Signals {
-    /// The reply to the request that passed last is made: the next one may pass.
-    pub(crate) fn answered(&self) {
+    /// The reply to the request that passed last is made, so many ms after some moment: the next one
+    /// may pass.
+    pub(crate) fn answered(&self, now_ms: u64) {
+        self.last_answered_ms
+            .store(now_ms.max(1), Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
         self.held.wake();
+    }
+
+    /// When the last reply was made; 0: none was.
+    pub(crate) fn last_answered(&self) -> u64 {
+        self.last_answered_ms.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is being answered.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.busy.load(Ordering::Acquire)
+    }
+
+    /// Nothing is being answered, and it was not told to leave.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_silent() && !self.is_leaving()
+    }
+
+    /// It was told to leave.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Tells the connection to leave.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+        self.leave.notify_one();
+    }
+
+    /// Ends when the connection is told to leave; once.
+    pub(crate) async fn told_to_leave(&self) {
+        self.leave.notified().await;
     }
 }
 

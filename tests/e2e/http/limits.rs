@@ -192,25 +192,44 @@ fn work_longer_than_the_idle_limit_is_awaited() {
 }
 
 #[test]
-fn connections_over_the_cap_are_503_and_places_come_back() {
-    let server = quick(|settings| settings.max_connections = 2);
-    let mut first = server.connect();
-    let mut second = server.connect();
-    assert_eq!(
-        (first.get("/healthz").status, second.get("/healthz").status),
-        (200, 200)
-    );
+fn connections_over_the_cap_are_503_while_all_are_busy_and_places_come_back() {
+    let (server, release) = stuck(|settings| settings.max_connections = 2);
+    let mut busy: Vec<Connection> = (0..2)
+        .map(|n| {
+            let mut connection = server.connect();
+            connection.send(post("/v1/query", JSON, QUERY));
+            wait_until(|| server.app.observer().in_flight() == n + 1);
+            connection
+        })
+        .collect();
     let mut third = server.connect();
     third.reply().problem(503);
     third.assert_closed();
-    drop(first);
-    wait_until(|| server.app.observer().connections() == 1);
-    wait_until(|| {
-        let mut again = server.connect();
-        let _ = again.try_send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        again.reply().status == 200
-    });
-    assert_eq!(second.get("/healthz").status, 200);
+    drop(release);
+    for connection in &mut busy {
+        assert_eq!(connection.reply().status, 200);
+    }
+    assert_eq!(server.connect().get("/healthz").status, 200);
+}
+
+#[test]
+fn idle_connections_make_room_the_silent_ones_first() {
+    let server = quick(|settings| settings.max_connections = 3);
+    let mut first = server.connect();
+    assert_eq!(first.get("/healthz").status, 200);
+    let mut half = server.connect();
+    half.send("GET /healthz HTTP/1.1\r\n");
+    wait_until(|| server.app.observer().connections() == 2);
+    let mut silent = server.connect();
+    wait_until(|| server.app.observer().connections() == 3);
+    // These stay, and were answered later than those that are still to go.
+    let mut kept = Vec::new();
+    for gone in [&mut half, &mut silent, &mut first] {
+        let mut next = server.connect();
+        assert_eq!(next.get("/healthz").status, 200);
+        gone.assert_closed();
+        kept.push(next);
+    }
 }
 
 #[test]
