@@ -3,9 +3,11 @@
 use alfred::client::{Endpoint, Limits, Outgoing, Trust, request_blocking};
 use alfred::clock::{Clock as _, SystemClock};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Longest that any one command or start may take.
@@ -174,6 +176,36 @@ pub(crate) fn finish(mut child: Child) -> Done {
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) endpoint: Endpoint,
+    pub(crate) log: Log,
+}
+
+/// What a daemon has logged since it listened, one event a line; the first [`Log::KEPT`] of them.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<Value>>>);
+
+impl Log {
+    const KEPT: usize = 10_000;
+
+    fn take(&self, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (true, Ok(event)) = (lines.len() < Self::KEPT, serde_json::from_str(line)) {
+            lines.push(event);
+        }
+    }
+
+    /// Warnings and errors, each up to its first colon, with how many of them there were.
+    pub(crate) fn warnings(&self) -> BTreeMap<String, usize> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = BTreeMap::new();
+        for event in lines.iter() {
+            let message = event["message"].as_str().unwrap_or_default();
+            if matches!(event["level"].as_str(), Some("WARN" | "ERROR")) {
+                let head = message.split(": ").next().unwrap_or_default();
+                *counts.entry(head.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
 }
 
 impl Daemon {
@@ -193,11 +225,17 @@ impl Daemon {
                 _ => {}
             }
         };
+        let log = Log::default();
+        let kept = log.clone();
         // Read on, so that the daemon never waits for its log.
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(drop));
+        std::thread::spawn(move || {
+            let lines = stderr.lines().map_while(Result::ok);
+            lines.for_each(|line| kept.take(&line));
+        });
         Self {
             child,
             endpoint: url.parse().unwrap(),
+            log,
         }
     }
 
@@ -207,24 +245,7 @@ impl Daemon {
 
     /// Status and JSON body of one request.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let mut outgoing = Outgoing {
-            method: method.parse().unwrap(),
-            trust: Trust::Anybody,
-            ..Outgoing::default()
-        };
-        if let Some(body) = body {
-            outgoing.body = body.to_string().into();
-            outgoing
-                .headers
-                .insert("content-type", "application/json".parse().unwrap());
-        }
-        let limits = Limits {
-            timeout: PATIENCE,
-            max_response_bytes: 64 << 20,
-        };
-        let response = request_blocking(&self.endpoint.at(path), outgoing, limits).unwrap();
-        let body = serde_json::from_slice(&response.body).unwrap_or_default();
-        (response.status.as_u16(), body)
+        request(&self.endpoint, method, path, body)
     }
 
     /// The reply to a question, which must succeed.
@@ -248,6 +269,33 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Status and JSON body of one request.
+pub(crate) fn request(
+    endpoint: &Endpoint,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> (u16, Value) {
+    let mut outgoing = Outgoing {
+        method: method.parse().unwrap(),
+        trust: Trust::Anybody,
+        ..Outgoing::default()
+    };
+    if let Some(body) = body {
+        outgoing.body = body.to_string().into();
+        outgoing
+            .headers
+            .insert("content-type", "application/json".parse().unwrap());
+    }
+    let limits = Limits {
+        timeout: PATIENCE,
+        max_response_bytes: 64 << 20,
+    };
+    let response = request_blocking(&endpoint.at(path), outgoing, limits).unwrap();
+    let body = serde_json::from_slice(&response.body).unwrap_or_default();
+    (response.status.as_u16(), body)
 }
 
 /// Tries until `check` gives a value, for at most `patience`.

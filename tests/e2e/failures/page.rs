@@ -1,12 +1,11 @@
 //! The page that the run of all cases writes, and that lists exactly the cases there are.
 
-use super::watch::{Pace, Seen};
-use super::{Case, DEPENDENCIES};
+use super::watch::Pace;
+use super::{Case, TABLES, Table};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Set to anything, the run of all cases writes the page.
+/// Set to anything, the run of a table writes it into the page.
 const REWRITE: &str = "ALFRED_REWRITE_GOLDEN";
 
 /// Between these the tables are; what is around them is written by hand.
@@ -32,80 +31,79 @@ fn the_page_lists_every_case_and_no_other() {
     let mut heading = "";
     for line in tables.lines() {
         heading = line.strip_prefix("### ").unwrap_or(heading);
-        let cells: Vec<&str> = line.split(" | ").collect();
-        if cells.len() == 5 && !line.starts_with("| case") {
-            let name = cells[0].trim_start_matches("| ");
+        let name = line
+            .strip_prefix("| ")
+            .and_then(|row| row.split_once(" | "));
+        if let Some((name, _)) = name.filter(|(name, _)| *name != "case") {
             listed.entry(heading).or_default().push(name);
         }
     }
-    let cases = DEPENDENCIES.map(|(name, cases)| {
-        let names = cases.iter().map(|case| case.name).collect();
-        (name, names)
+    let cases = TABLES.iter().map(|table| {
+        let names = table.cases.iter().map(|case| case.name).collect();
+        (table.name, names)
     });
-    let how = "run the test long_all_failures with ALFRED_REWRITE_GOLDEN=1";
-    assert_eq!(listed, BTreeMap::from(cases), "{how}");
+    let how = "run the tests failures::long_… with ALFRED_REWRITE_GOLDEN=1";
+    assert_eq!(listed, cases.collect(), "{how}");
 }
 
-/// Everything, with the daemon's own limits: minutes.
-#[test]
+/// Runs the cases of a table with the daemon's own limits: minutes.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test is told by its environment to write the page"
 )]
-fn long_all_failures() {
-    let mut tables = String::new();
-    for (dependency, cases) in DEPENDENCIES {
-        write!(
-            tables,
-            "\n### {dependency}\n\n\
-             | case | what clients saw | slowest reply | well again after | confirmed, then lost |\n\
-             |---|---|---|---|---|\n"
-        )
-        .unwrap();
-        for case in cases {
-            tables.push_str(&row(case, &(case.run)(&Pace::FULL)));
-        }
+pub(super) fn make(name: &str) {
+    let table = TABLES.iter().find(|table| table.name == name).unwrap();
+    let mut text = head(table);
+    for case in table.cases {
+        text.push_str(&row(case));
     }
-    tables.push('\n');
     if std::env::var_os(REWRITE).is_some() {
         let page = std::fs::read_to_string(path()).unwrap();
-        let [before, _, after] = parts(&page);
+        let [before, tables, after] = parts(&page);
+        let tables = with(tables, name, &text);
         std::fs::write(path(), [before, BEGIN, &tables, END, after].concat()).unwrap();
     }
 }
 
-fn row(case: &Case, seen: &Seen) -> String {
-    format!(
-        "| {} | {} | {:.2} s | {:.2} s | {} of {} |\n",
-        case.name,
-        replies(seen),
-        seen.slowest.as_secs_f64(),
-        seen.recovery.as_secs_f64(),
-        seen.lost,
-        seen.acknowledged
-    )
+fn head(table: &Table) -> String {
+    let columns = table.columns.join(" | ");
+    let rule = "---|".repeat(table.columns.len() + 1);
+    format!("### {}\n\n| case | {columns} |\n|{rule}\n", table.name)
 }
 
-/// Each kind of request with its outcomes; those that were all answered come last, together.
-fn replies(seen: &Seen) -> String {
-    let mut texts = Vec::new();
-    let (mut answered, mut count) = (Vec::new(), 0);
-    for (kind, outcomes) in &seen.replies {
-        if let (1, Some(good)) = (outcomes.len(), outcomes.get("200")) {
-            answered.push(kind.name());
-            count += good;
-            continue;
-        }
-        let outcomes: Vec<_> = outcomes
-            .iter()
-            .map(|(outcome, count)| format!("{outcome} × {count}"))
-            .collect();
-        texts.push(format!("{}: {}", kind.name(), outcomes.join(", ")));
+fn row(case: &Case) -> String {
+    let cells = (case.run)(&Pace::FULL).0.join(" | ");
+    format!("| {} | {cells} |\n", case.name)
+}
+
+/// The tables with this one in its place, in the order in which they are here.
+fn with(tables: &str, name: &str, text: &str) -> String {
+    let sections = tables.split("\n### ").skip(1);
+    let mut sections: BTreeMap<&str, String> = sections
+        .filter_map(|section| section.split_once('\n'))
+        .map(|(heading, rest)| (heading, format!("### {heading}\n{}\n", rest.trim_end())))
+        .collect();
+    sections.insert(name, text.to_owned());
+    let mut all = String::new();
+    for section in TABLES.iter().filter_map(|table| sections.get(table.name)) {
+        all.push('\n');
+        all.push_str(section);
     }
-    if texts.is_empty() {
-        texts.push(format!("everything: 200 × {count}"));
-    } else if !answered.is_empty() {
-        texts.push(format!("{}: 200 × {count}", answered.join(", ")));
-    }
-    texts.join("; ")
+    all + "\n"
+}
+
+#[test]
+fn a_table_takes_its_own_place() {
+    let tables = "\n### PostgreSQL\n\n| old |\n\n### Redis\n\n| kept |\n\n";
+    let new = "### PostgreSQL\n\n| new |\n";
+    let both = "\n### PostgreSQL\n\n| new |\n\n### Redis\n\n| kept |\n\n";
+    assert_eq!(with(tables, "PostgreSQL", new), both);
+    let disk = "### The disk\n\n| new |\n";
+    assert_eq!(
+        with(both, "The disk", disk),
+        format!(
+            "{}\n{disk}\n",
+            both.trim_end_matches('\n').to_owned() + "\n"
+        )
+    );
 }

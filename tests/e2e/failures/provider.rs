@@ -1,10 +1,12 @@
 //! The provider of embeddings; the store is the embedded one.
 
 use super::load::Kind;
+use super::tunnel::Tunnel;
 use super::watch::{Pace, Promise, RECOVERY, Seen, Watch};
 use crate::failures::cases;
 use crate::provider::Standin;
 use crate::support::{Daemon, Home};
+use crate::tls::Authority;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ cases! {
     silent: "Silent: takes requests, answers none",
     rate_limited: "429 with `Retry-After`",
     cut: "Breaks the connection in the middle of the answer",
+    wrong_dimension: "Vectors of the wrong dimension",
+    expired: "Its TLS certificate has expired",
 }
 
 const DOWN: &str = "503 `openai_error`";
@@ -91,4 +95,29 @@ fn rate_limited(pace: &Pace) -> Seen {
 
 fn cut(pace: &Pace) -> Seen {
     misbehave(pace, &[], &json!({"cut": true}), &promise(NEEDS_IT))
+}
+
+fn wrong_dimension(pace: &Pace) -> Seen {
+    let fault = json!({"wrong_dimension": true});
+    misbehave(pace, &[], &fault, &promise(NEEDS_IT))
+}
+
+/// The provider is reached through a tunnel that speaks TLS, as everybody's is.
+fn expired(pace: &Pace) -> Seen {
+    let (home, standin) = (Home::new(), Standin::start(&[]));
+    let authority = Authority::new(&home.path().join("authority"));
+    let (_, url) = standin.variables();
+    let mut tunnel = Tunnel::to(&url, authority.issue("good", 90));
+    let mut command = standin.alfred(&home, &["serve", "--listen", "127.0.0.1:0"]);
+    command
+        .envs(pace.environment())
+        .env("SSL_CERT_FILE", &authority.ca)
+        .env("OPENAI_BASE_URL", tunnel.url());
+    let daemon = Daemon::start(command);
+    let mut watch = Watch::begin(&daemon, pace);
+    tunnel.show(authority.issue_for("expired", 2020, 2021));
+    pace.wait();
+    tunnel.show(authority.issue("renewed", 90));
+    watch.mended();
+    watch.end(&promise(NEEDS_IT))
 }

@@ -28,7 +28,7 @@ fn parts(pace: &Pace) -> (Redis, Daemon, Standin, Home) {
 }
 
 /// The time until the cache is in use again, too.
-fn end(mut watch: Watch<'_>, daemon: &Daemon) -> Seen {
+fn end(mut watch: Watch, daemon: &Daemon) -> Seen {
     watch.mended();
     let back = alfred::clock::Clock::monotonic(&alfred::clock::SystemClock);
     let is_up = || (crate::caching::redis_of(daemon)["state"] == "up").then_some(());

@@ -29,13 +29,13 @@ fn nothing_there(pace: &Pace) -> Seen {
     let (home, mut standin, mut server) = (Home::new(), Standin::start(&[]), Server::new());
     let first = serve(&home, &standin, &server, pace);
     is_ready(&first);
-    fill(&first);
+    fill(&first.endpoint);
     assert_eq!(first.stop(), 0);
 
     server.shut_down();
     standin.kill();
     let daemon = serve(&home, &standin, &server, pace);
-    let mut watch = Watch::begin_broken(&daemon, pace);
+    let mut watch = Watch::begin_broken(&daemon.endpoint, Some(daemon.log.clone()), pace);
     assert_eq!(daemon.request("GET", "/readyz", None).0, 503);
     pace.wait();
     standin.start_again(&[]);

@@ -1,7 +1,9 @@
 //! Watching a daemon under load while something it depends on goes wrong and comes back.
 
+use super::Cells;
 use super::load::{KNOWN, Kind, Load, Patience, Reply};
-use crate::support::{Daemon, PATIENCE};
+use crate::support::{Daemon, Log, PATIENCE, request};
+use alfred::client::Endpoint;
 use alfred::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(75);
 /// This many requests in a row, all answered well, end a watch.
 const STEADY: usize = 30;
 
+/// What the tables of these cases say of each.
+pub(super) const COLUMNS: &[&str] = &[
+    "what clients saw",
+    "slowest reply",
+    "well again after",
+    "confirmed, then lost",
+    "what the log said",
+];
+
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -37,6 +48,18 @@ pub(super) struct Pace {
     pub(super) request_timeout: Duration,
     /// The load after it was well again, at least.
     pub(super) after: Duration,
+    /// What a disk that is slow takes to sync.
+    pub(super) sync: Duration,
+    /// `server.header_timeout_ms` and `server.body_timeout_ms` where clients are slow.
+    pub(super) client_timeouts: [Duration; 2],
+    /// How long more is asked than can be answered.
+    pub(super) overload: Duration,
+    /// How many connections are idle.
+    pub(super) idle: usize,
+    /// How often an ingest is killed.
+    pub(super) kills: usize,
+    /// How many bits are flipped, one at a time.
+    pub(super) flips: usize,
 }
 
 impl Pace {
@@ -48,6 +71,12 @@ impl Pace {
         provider_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(3),
         after: Duration::from_millis(0),
+        sync: Duration::from_millis(1_500),
+        client_timeouts: [Duration::from_millis(1_500), Duration::from_secs(2)],
+        overload: Duration::from_secs(10),
+        idle: 1_500,
+        kills: 12,
+        flips: 24,
     };
 
     /// With the daemon's own limits, for the figures of `docs/failure-modes.md`.
@@ -58,6 +87,12 @@ impl Pace {
         provider_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),
         after: Duration::from_secs(4),
+        sync: Duration::from_secs(10),
+        client_timeouts: [Duration::from_secs(10), Duration::from_secs(30)],
+        overload: Duration::from_mins(5),
+        idle: 10_000,
+        kills: 100,
+        flips: 200,
     };
 
     /// As long as something is wrong.
@@ -114,22 +149,78 @@ pub(super) struct Seen {
     /// Documents whose storing was confirmed, during the whole load.
     pub(super) acknowledged: usize,
     pub(super) lost: usize,
+    /// Warnings and errors in the log, each up to its first colon, with how many of them there were;
+    /// `None` where there is no log.
+    pub(super) said: Option<BTreeMap<String, usize>>,
+}
+
+impl From<Seen> for Cells {
+    fn from(seen: Seen) -> Self {
+        Self(vec![
+            replies(&seen),
+            format!("{:.2} s", seen.slowest.as_secs_f64()),
+            format!("{:.2} s", seen.recovery.as_secs_f64()),
+            format!("{} of {}", seen.lost, seen.acknowledged),
+            said(seen.said.as_ref()),
+        ])
+    }
+}
+
+/// Each kind of request with its outcomes; those that were all answered come last, together.
+fn replies(seen: &Seen) -> String {
+    let mut texts = Vec::new();
+    let (mut answered, mut count) = (Vec::new(), 0);
+    for (kind, outcomes) in &seen.replies {
+        if let (1, Some(good)) = (outcomes.len(), outcomes.get("200")) {
+            answered.push(kind.name());
+            count += good;
+            continue;
+        }
+        let outcomes: Vec<_> = outcomes
+            .iter()
+            .map(|(outcome, count)| format!("{outcome} × {count}"))
+            .collect();
+        texts.push(format!("{}: {}", kind.name(), outcomes.join(", ")));
+    }
+    if texts.is_empty() {
+        texts.push(format!("everything: 200 × {count}"));
+    } else if !answered.is_empty() {
+        texts.push(format!("{}: 200 × {count}", answered.join(", ")));
+    }
+    texts.join("; ")
+}
+
+fn said(said: Option<&BTreeMap<String, usize>>) -> String {
+    let Some(said) = said else {
+        return "not recorded".to_owned();
+    };
+    if said.is_empty() {
+        return "nothing".to_owned();
+    }
+    let lines = said.iter().map(|(line, count)| format!("{line} × {count}"));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// A daemon under load.
-pub(super) struct Watch<'a> {
-    daemon: &'a Daemon,
+pub(super) struct Watch {
+    endpoint: Endpoint,
+    log: Option<Log>,
     load: Load,
     pace: Pace,
     began: Instant,
     mended: Option<Instant>,
 }
 
-impl<'a> Watch<'a> {
+impl Watch {
     /// Fills a daemon that works, puts it under load, and sees that all is well.
-    pub(super) fn begin(daemon: &'a Daemon, pace: &Pace) -> Self {
-        fill(daemon);
-        let watch = Self::begin_broken(daemon, pace);
+    pub(super) fn begin(daemon: &Daemon, pace: &Pace) -> Self {
+        fill(&daemon.endpoint);
+        Self::begin_full(&daemon.endpoint, Some(daemon.log.clone()), pace)
+    }
+
+    /// Puts a daemon under load that has documents and works, and sees that it does.
+    pub(super) fn begin_full(endpoint: &Endpoint, log: Option<Log>, pace: &Pace) -> Self {
+        let watch = Self::begin_broken(endpoint, log, pace);
         SystemClock.sleep(pace.before);
         let before = watch.load.so_far();
         let bad: Vec<_> = before.iter().filter(|reply| !is_good(reply)).collect();
@@ -141,13 +232,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Puts a daemon under load that has nothing to work with.
-    pub(super) fn begin_broken(daemon: &'a Daemon, pace: &Pace) -> Self {
+    pub(super) fn begin_broken(endpoint: &Endpoint, log: Option<Log>, pace: &Pace) -> Self {
         Self {
-            load: Load::start(&daemon.endpoint, pace.patience()),
+            load: Load::start(endpoint, pace.patience()),
             began: SystemClock.monotonic(),
             mended: None,
             pace: *pace,
-            daemon,
+            endpoint: endpoint.clone(),
+            log,
         }
     }
 
@@ -167,27 +259,31 @@ impl<'a> Watch<'a> {
         }
         let replies = self.load.finish();
         let seen = Seen {
-            lost: lost(self.daemon, &replies),
+            lost: lost(&self.endpoint, &replies),
+            said: self.log.as_ref().map(Log::warnings),
             ..judge(&replies, self.began, mended)
         };
         check(&replies, &seen, self.began, promise);
-        assert_eq!(self.daemon.request("GET", "/readyz", None).0, 200);
+        assert_eq!(request(&self.endpoint, "GET", "/readyz", None).0, 200);
         seen
     }
 }
 
 /// Some documents, and questions whose embeddings are known from then on.
-pub(super) fn fill(daemon: &Daemon) {
+pub(super) fn fill(endpoint: &Endpoint) {
     let documents: Vec<_> = (0..20)
         .map(|number| {
             let content = format!("# Subject {number}\n\nOtters hold hands, {number} of them.\n");
             json!({"source": format!("docs/{number}.md"), "content": content})
         })
         .collect();
-    let (status, reply) = daemon.request("POST", "/v1/documents", Some(&json!(documents)));
-    assert_eq!(status, 200, "{reply}");
+    let ask = |path: &str, body| {
+        let (status, reply) = request(endpoint, "POST", path, Some(&body));
+        assert_eq!(status, 200, "{reply}");
+    };
+    ask("/v1/documents", json!(documents));
     for question in KNOWN {
-        daemon.ask(&json!({"query": question}));
+        ask("/v1/query", json!({"query": question}));
     }
 }
 
@@ -220,6 +316,7 @@ fn judge(replies: &[Reply], began: Instant, mended: Instant) -> Seen {
         recovery: recovered.saturating_duration_since(mended),
         acknowledged: replies.iter().filter(|reply| is_stored(reply)).count(),
         lost: 0,
+        said: None,
     };
     for reply in replies {
         if reply.due < began || reply.due > recovered {
@@ -237,13 +334,13 @@ fn is_stored(reply: &Reply) -> bool {
 }
 
 /// How many documents are gone whose storing was confirmed.
-fn lost(daemon: &Daemon, replies: &[Reply]) -> usize {
+fn lost(endpoint: &Endpoint, replies: &[Reply]) -> usize {
     let mut there = BTreeSet::new();
     let mut path = "/v1/documents?limit=100".to_owned();
     let deadline = SystemClock.monotonic() + PATIENCE;
     loop {
         assert!(SystemClock.monotonic() < deadline, "the list has no end");
-        let (status, page) = daemon.request("GET", &path, None);
+        let (status, page) = request(endpoint, "GET", &path, None);
         assert_eq!(status, 200, "{page}");
         let documents = page["documents"].as_array().unwrap();
         let sources = documents.iter().map(|document| document["source"].as_str());

@@ -6,6 +6,7 @@ mod client;
 mod console;
 mod fake_runs;
 mod fakes;
+mod faulty;
 mod hostile;
 mod limits;
 mod metrics;
@@ -15,3 +16,5 @@ mod protocol;
 mod routes;
 mod server;
 mod stopping;
+
+pub(crate) use faulty::panicking;

@@ -16,9 +16,9 @@ pub(crate) struct Authority {
 }
 
 /// A certificate for `localhost`, and its key.
-pub(super) struct Pair {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Authority {
@@ -40,7 +40,7 @@ impl Authority {
     }
 
     /// A certificate that is good from now on for some days.
-    pub(super) fn issue(&self, name: &str, days: u32) -> Pair {
+    pub(crate) fn issue(&self, name: &str, days: u32) -> Pair {
         let pair = self.request(name);
         self.openssl(&format!(
             "x509 -req -in {name}.request -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} \
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// A certificate that is good from the beginning of one year to that of another.
-    pub(super) fn issue_for(&self, name: &str, from: u16, until: u16) -> Pair {
+    pub(crate) fn issue_for(&self, name: &str, from: u16, until: u16) -> Pair {
         let pair = self.request(name);
         self.openssl(&format!(
             "ca -batch -notext -config settings -cert ca.pem -keyfile ca.key -in {name}.request \
@@ -69,7 +69,7 @@ impl Authority {
         }
     }
 
-    pub(super) fn openssl(&self, arguments: &str) {
+    pub(crate) fn openssl(&self, arguments: &str) {
         let mut command = Command::new("openssl");
         command
             .args(arguments.split_whitespace())

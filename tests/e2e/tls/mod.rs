@@ -14,7 +14,7 @@ mod starting;
 
 use crate::support::{Daemon, Done, Home};
 use alfred::client::Endpoint;
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, Pair};
 
 /// Configures TLS with `cert.pem` and `key.pem` of the home.
 fn configure(home: &Home, more: &str) {
