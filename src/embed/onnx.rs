@@ -39,6 +39,7 @@ enum Message {
 }
 
 /// What a field of stated length holds.
+#[derive(Clone, Copy)]
 enum Content {
     Message(Message),
     /// Numbers of so many bytes each.

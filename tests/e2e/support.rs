@@ -95,7 +95,7 @@ impl Home {
     clippy::disallowed_methods,
     reason = "tests find the model where the script put it"
 )]
-pub fn models_dir() -> PathBuf {
+pub(crate) fn models_dir() -> PathBuf {
     let var = |name| std::env::var_os(name).map(PathBuf::from);
     let cache = || var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|home| home.join(".cache")));
     let models = var("ALFRED_TEST_MODELS")

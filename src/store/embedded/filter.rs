@@ -84,8 +84,8 @@ fn evaluate_new(
         let id: i64 = row.get(0)?;
         last = last.max(id);
         let source = row.get_ref(1)?.as_str().unwrap_or_default();
-        let matches = || matcher.as_ref().is_some_and(|glob| glob.is_match(source));
-        if filter.source.is_some() && !matches() {
+        let is_wanted = || matcher.as_ref().is_some_and(|glob| glob.is_match(source));
+        if filter.source.is_some() && !is_wanted() {
             continue;
         }
         let metadata = row.get_ref(2)?.as_str().unwrap_or_default();
