@@ -36,8 +36,8 @@ impl Hold {
 fn stuck(change: impl FnOnce(&mut Settings)) -> (super::server::Server, Hold) {
     let mut settings = settings();
     change(&mut settings);
-    let (release, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
     let begun = Arc::new(AtomicUsize::new(0));
     let hold = Hold {
         begun: Arc::clone(&begun),
@@ -47,7 +47,7 @@ fn stuck(change: impl FnOnce(&mut Settings)) -> (super::server::Server, Hold) {
         settings,
         Arc::new(move |query, deadline| {
             begun.fetch_add(1, Ordering::Relaxed);
-            let _ = held.lock().unwrap().recv();
+            let _ = released.lock().unwrap().recv();
             fakes::instant_answer(query, deadline)
         }),
     );
