@@ -7,6 +7,10 @@ use std::sync::Once;
 /// As that of the process in which documents are read, for parsers that recurse.
 const STACK_BYTES: usize = 64 << 20;
 
+/// Where the sources of libraries are: as cargo unpacks them, and as the release build says it
+/// (`scripts/lib.sh`).
+const LIBRARIES: [&str; 2] = ["/registry/src/", "/usr/src/crates/"];
+
 thread_local! {
     /// Whether the last panic of this thread began in the code of a library.
     static IN_LIBRARY: Cell<bool> = const { Cell::new(false) };
@@ -41,7 +45,7 @@ fn tell_libraries_apart() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let file = panic.location().map_or("", |location| location.file());
-            let is_library = file.contains("/registry/src/");
+            let is_library = LIBRARIES.iter().any(|folder| file.contains(folder));
             IN_LIBRARY.set(is_library);
             if !is_library {
                 before(panic);

@@ -73,15 +73,20 @@ pub(super) async fn serve(socket: Socket, caller: Arc<Caller>, mut phase: watch:
                 Phase::Cut => return,
             },
             () = signals.told_to_leave() => {
-                if signals.last_answered() == 0 && signals.is_silent() {
-                    return;
-                }
-                signals.closing.store(true, Ordering::Release);
-                cut_at = Some(tokio::time::Instant::now() + LAST_REPLY);
+                let now = tokio::time::Instant::now();
+                cut_at = Some(if signals.last_answered() == 0 && signals.is_silent() {
+                    // The runtime sees what has arrived before it sees that the time is up: who has asked
+                    // by now, and was not read yet, is answered.
+                    now
+                } else {
+                    signals.closing.store(true, Ordering::Release);
+                    now + LAST_REPLY
+                });
             }
             () = sleep_until(cut_at), if cut_at.is_some() => {
                 // One that was asked at the last moment is answered, and closes then.
-                if signals.is_silent() {
+                let was_closing = signals.closing.swap(true, Ordering::AcqRel);
+                if signals.is_silent() && (was_closing || signals.last_answered() == 0) {
                     return;
                 }
                 cut_at = Some(tokio::time::Instant::now() + LAST_REPLY);

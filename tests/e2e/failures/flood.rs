@@ -120,9 +120,18 @@ impl Pool {
         });
     }
 
+    /// A connection that is open still: the daemon closes those that were idle for long.
+    fn kept(&self) -> Option<TcpStream> {
+        let is_open = |stream: &TcpStream| {
+            let read = stream.try_read(&mut [0]);
+            read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        };
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(is_open)
+    }
+
     async fn exchange(&self, number: u32) -> std::io::Result<(u16, bool)> {
-        let kept = self.idle.borrow_mut().pop();
-        let mut stream = match kept {
+        let mut stream = match self.kept() {
             Some(stream) => stream,
             None => TcpStream::connect(&self.address).await?,
         };

@@ -141,6 +141,15 @@ fn panicking() -> Server {
     start_with(settings(), Arc::new(answer))
 }
 
+/// Raises a flag when it is dropped.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn profile_while_handlers_panic(seconds: u64) -> (u64, u64) {
     // Backtraces are unwound while the timer fires, as in a daemon that is told to print them.
     let server = panicking();
@@ -162,14 +171,16 @@ fn profile_while_handlers_panic(seconds: u64) -> (u64, u64) {
         for _ in 0..4 {
             scope.spawn(|| load(&server));
         }
+        // Also when what follows panics: a scope waits for its threads.
+        let _ended = Raised(&stop);
         let end = SystemClock.monotonic() + Duration::from_secs(seconds);
         while SystemClock.monotonic() < end {
             for route in ["profile?seconds=2", "flamegraph?seconds=1", "heap"] {
-                assert_eq!(ask(&server, &format!("/debug/pprof/{route}")).status, 200);
+                let status = ask(&server, &format!("/debug/pprof/{route}")).status;
+                assert_eq!(status, 200, "{route}, after {profiles} profiles");
                 profiles += 1;
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(
         failed.load(Ordering::Relaxed) > 0,
