@@ -1,5 +1,6 @@
 //! What the daemon takes from the system, and its own defects. The provider is well.
 
+use super::clients::connect;
 use super::fault::Faults;
 use super::load::Kind;
 use super::watch::{Pace, Promise, RECOVERY, Seen, Watch, fill};
@@ -65,11 +66,11 @@ fn descriptors(pace: &Pace) -> Seen {
         .unwrap()
         .current
     };
-    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()));
-    let open = open.unwrap().count() as u64;
-    // Numbers from here on are not given out.
-    let before = limit(Some(open.min(24)));
+    // Numbers from here on are not given out, and those below are taken.
+    let before = limit(Some(8));
+    let newcomer = connect(&daemon);
     pace.wait();
+    drop(newcomer);
     limit(before);
     watch.mended();
     let seen = watch.end(&ALL);
@@ -94,8 +95,15 @@ fn names(pace: &Pace) -> Seen {
     pace.wait();
     faults.end();
     watch.mended();
+    // Until it is seen that the provider is away, those who wait for it may take all places.
+    let crowded = &["503 `overloaded`"];
     let promise = Promise {
-        may_say: &[(Kind::NewQuestion, UNRESOLVED), (Kind::Write, UNRESOLVED)],
+        may_say: &[
+            (Kind::NewQuestion, UNRESOLVED),
+            (Kind::Write, UNRESOLVED),
+            (Kind::KnownQuestion, crowded),
+            (Kind::Words, crowded),
+        ],
         recovery: RECOVERY,
     };
     watch.end(&promise)
