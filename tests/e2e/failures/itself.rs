@@ -22,6 +22,8 @@ cases! {
 }
 
 const UNRESOLVED: &[&str] = &["503 `openai_error`", "503 `overloaded`", "504 `timeout`"];
+/// Until it is seen that the provider is away, those who wait for it may take all places.
+const CROWDED: &[&str] = &["503 `overloaded`"];
 const ANY: &[&str] = &[
     "503 `openai_error`",
     "503 `search_error`",
@@ -95,14 +97,12 @@ fn names(pace: &Pace) -> Seen {
     pace.wait();
     faults.end();
     watch.mended();
-    // Until it is seen that the provider is away, those who wait for it may take all places.
-    let crowded = &["503 `overloaded`"];
     let promise = Promise {
         may_say: &[
             (Kind::NewQuestion, UNRESOLVED),
             (Kind::Write, UNRESOLVED),
-            (Kind::KnownQuestion, crowded),
-            (Kind::Words, crowded),
+            (Kind::KnownQuestion, CROWDED),
+            (Kind::Words, CROWDED),
         ],
         recovery: RECOVERY,
     };
