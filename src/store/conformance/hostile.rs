@@ -19,16 +19,7 @@ pub(crate) fn globs_mean_what_they_mean_elsewhere(fixture: &Fixture) {
         ["a", "b", "a/b", "a/a/b", "a.b", "[ab]", "a|b", "^a$", "]"]
             .map(str::to_owned)
             .into();
-    while sources.len() < 60 {
-        let source = random.joined(&PARTS, 5);
-        let is_path = !source.split('/').any(str::is_empty);
-        sources.extend(is_path.then_some(source));
-    }
-    let documents: Vec<_> = (0_u64..)
-        .zip(&sources)
-        .map(|(n, source)| document(source, n, &["word"]))
-        .collect();
-    put(repo, &documents);
+    put_sixty(repo, &mut random, &PARTS, &mut sources);
     let (mut globs, mut found) = (0, 0);
     while globs < 300 {
         let glob = random.joined(&PARTS, 4);
@@ -54,6 +45,25 @@ pub(crate) fn globs_mean_what_they_mean_elsewhere(fixture: &Fixture) {
         found += got.len();
     }
     assert!(found > 300, "the globs find {found} sources");
+}
+
+/// Stores sixty documents: of `sources`, and of paths made of `parts`, which are added to them.
+fn put_sixty(
+    repo: &dyn EmbeddingRepo,
+    random: &mut Random,
+    parts: &[&str],
+    sources: &mut BTreeSet<String>,
+) {
+    while sources.len() < 60 {
+        let source = random.joined(parts, 5);
+        let is_path = !source.split('/').any(str::is_empty);
+        sources.extend(is_path.then_some(source));
+    }
+    let documents: Vec<_> = (0_u64..)
+        .zip(&*sources)
+        .map(|(n, source)| document(source, n, &["word"]))
+        .collect();
+    put(repo, &documents);
 }
 
 /// Letters of one to four bytes, and what stands for one character.
@@ -83,16 +93,7 @@ pub(crate) fn globs_take_characters_whole(fixture: &Fixture) {
     ];
     let mut random = Random(11);
     let mut sources: BTreeSet<String> = said.map(str::to_owned).into();
-    while sources.len() < 60 {
-        let source = random.joined(&WIDE_PARTS[..8], 5);
-        let is_path = !source.split('/').any(str::is_empty);
-        sources.extend(is_path.then_some(source));
-    }
-    let documents: Vec<_> = (0_u64..)
-        .zip(&sources)
-        .map(|(n, source)| document(source, n, &["word"]))
-        .collect();
-    put(repo, &documents);
+    put_sixty(repo, &mut random, &WIDE_PARTS[..8], &mut sources);
     let found = |filter| -> BTreeSet<String> {
         let ask = Ask {
             filter,
