@@ -9,14 +9,14 @@ use crate::clock::{Clock, Deadline};
 use crate::domain::{
     Answer, AnswerKind, Citation, CompletionUsage, Embedding, Mode, Query, Timings, Usage,
 };
-use crate::embed::{CachedEmbedder, EmbedError, Embedder};
+use crate::embed::{CachedEmbedder, EmbedError, Embedder, QueryEmbedding};
 use crate::extract::Format;
 use crate::store::{EmbeddingRepo, Hit, SearchRequest, StoreError};
 use crate::telemetry::metrics::RepoMetrics;
 use crate::telemetry::trace::{self, Stage};
 use crate::terms::{TermFinder, query_terms};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Least cosine of an answer that has no word of the question.
 ///
@@ -28,6 +28,9 @@ const MIN_COSINE_WITHOUT_WORDS: f32 = 0.3;
 /// Least cosine of an answer that has half of the question's words or fewer: "capital" in "What is
 /// the capital of France?" stands in a manual too.
 const MIN_COSINE_WITH_FEW_WORDS: f32 = 0.2;
+
+/// What is done with an answer.
+pub type AnswerThen = Box<dyn FnOnce(Result<Answer, SearchError>) + Send>;
 
 /// Answers questions over a store; shared by the daemon's threads and the command line.
 pub struct Searcher {
@@ -96,25 +99,75 @@ impl Searcher {
         if query.answer == AnswerKind::Generated && self.generator.is_none() {
             return Err(SearchError::GeneratedUnavailable);
         }
-        let start = self.clock.monotonic();
+        let began = self.clock.monotonic();
         if query.mode != Mode::Text {
-            trace::reached(Stage::Embed, start);
+            trace::reached(Stage::Embed, began);
         }
         let (embedding, usage) = self.embed(query, deadline)?;
-        let embedded = self.clock.monotonic();
-        trace::reached(Stage::Search, embedded);
-        let request = SearchRequest {
-            collection: &query.collection,
-            mode: query.mode,
-            text: &query.text,
-            embedding: embedding.as_deref(),
-            filter: &query.filter,
-            limit: query.top_k.get(),
+        let asked = self.asked(embedding, usage, began);
+        let hits = self.search(&asked.request(query))?;
+        self.finish(query, &asked, hits, deadline)
+    }
+
+    /// Whether [`Searcher::answer_later`] is of use for such a query now.
+    #[must_use]
+    pub fn answers_later(&self, query: &Query) -> bool {
+        query.mode == Mode::Vector
+            && query.answer != AnswerKind::Generated
+            && self.repo.searches_later()
+    }
+
+    /// As [`Searcher::answer`], but returns at once, and may be called on any thread: `then` is called
+    /// with the answer, once, on a thread of the store. Dropped uncalled, it says that this query is
+    /// to be answered by [`Searcher::answer`]: its vector is in no memory, or the store was not to be
+    /// asked in this way.
+    pub fn answer_later(self: &Arc<Self>, query: &Arc<Query>, then: AnswerThen) {
+        let began = self.clock.monotonic();
+        let Some(made) = self.embedder.remembered(query.text.as_str()) else {
+            return;
         };
-        let hits = self.search(&request)?;
+        trace::reached(Stage::Embed, began);
+        let (embedding, usage) = embedded(made);
+        let asked = self.asked(Some(embedding), usage, began);
+        let (searcher, same, kept) = (Arc::clone(self), Arc::clone(query), asked.clone());
+        let within = trace::carried();
+        let finish = move |found: Result<Vec<Hit>, StoreError>| {
+            let since = searcher.clock.monotonic();
+            let took = since.saturating_duration_since(kept.ended);
+            searcher.metrics.search.observe(took);
+            within.run(|| {
+                let hits = found.map_err(SearchError::from);
+                let finish = |hits| searcher.finish(&same, &kept, hits, Deadline::NONE);
+                then(hits.and_then(finish));
+            });
+        };
+        self.repo
+            .search_later(&asked.request(query), Box::new(finish));
+    }
+
+    /// What is asked of the store from now on.
+    fn asked(&self, embedding: Option<Arc<Embedding>>, usage: Usage, began: Instant) -> Asked {
+        let ended = self.clock.monotonic();
+        trace::reached(Stage::Search, ended);
+        Asked {
+            embedding,
+            usage,
+            began,
+            ended,
+        }
+    }
+
+    /// The answer from what was found.
+    fn finish(
+        &self,
+        query: &Query,
+        asked: &Asked,
+        hits: Vec<Hit>,
+        deadline: Deadline,
+    ) -> Result<Answer, SearchError> {
         let searched = self.clock.monotonic();
         trace::reached(Stage::Answer, searched);
-        let told = self.tell(query, &request, hits, deadline)?;
+        let told = self.tell(query, &asked.request(query), hits, deadline)?;
         let answered = self.clock.monotonic();
         trace::answered(answered);
         Ok(Answer {
@@ -123,13 +176,13 @@ impl Searcher {
             citations: told.citations,
             timings: Timings {
                 queue_ms: 0.0,
-                embed_ms: ms(embedded - start),
-                search_ms: ms(searched - embedded),
-                total_ms: ms(answered - start),
+                embed_ms: ms(asked.ended - asked.began),
+                search_ms: ms(searched - asked.ended),
+                total_ms: ms(answered - asked.began),
             },
             usage: Usage {
                 completion: told.completion,
-                ..usage
+                ..asked.usage
             },
         })
     }
@@ -182,12 +235,8 @@ impl Searcher {
             return Ok((None, Usage::default()));
         }
         let made = self.embedder.embed_query(query.text.as_str(), deadline)?;
-        let usage = Usage {
-            embedding_tokens: made.tokens,
-            embedding_cached: made.cached,
-            completion: None,
-        };
-        Ok((Some(made.embedding), usage))
+        let (embedding, usage) = embedded(made);
+        Ok((Some(embedding), usage))
     }
 
     /// The quoted passages that answer; an empty text when nothing was found, or nothing that the
@@ -243,6 +292,38 @@ impl Searcher {
 
     fn search(&self, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError> {
         self.metrics.search.time(|| self.repo.search(request))
+    }
+}
+
+fn embedded(made: QueryEmbedding) -> (Arc<Embedding>, Usage) {
+    let usage = Usage {
+        embedding_tokens: made.tokens,
+        embedding_cached: made.cached,
+        completion: None,
+    };
+    (made.embedding, usage)
+}
+
+/// A question once it has its vector, where it needs one.
+#[derive(Clone)]
+struct Asked {
+    embedding: Option<Arc<Embedding>>,
+    usage: Usage,
+    /// When it began to be embedded, and when that ended.
+    began: Instant,
+    ended: Instant,
+}
+
+impl Asked {
+    fn request<'a>(&'a self, query: &'a Query) -> SearchRequest<'a> {
+        SearchRequest {
+            collection: &query.collection,
+            mode: query.mode,
+            text: &query.text,
+            embedding: self.embedding.as_deref(),
+            filter: &query.filter,
+            limit: query.top_k.get(),
+        }
     }
 }
 

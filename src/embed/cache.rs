@@ -174,10 +174,31 @@ impl CachedEmbedder {
                 Landed::Expired => (Err(self.late()), true),
             },
         };
-        let is_memory_hit = match &found {
+        self.looked(match &found {
             Ok(found) => is_shared || found.from == Place::Memory,
             Err(_) => false,
-        };
+        });
+        let Found { entry, from } = found?;
+        Ok(QueryEmbedding {
+            embedding: entry.embedding,
+            tokens: entry.tokens,
+            cached: is_shared || from != Place::Model,
+        })
+    }
+
+    /// The vector of `text` if it is in memory; does not block. Where it is not, nothing is counted.
+    #[must_use]
+    pub fn remembered(&self, text: &str) -> Option<QueryEmbedding> {
+        let entry = self.entries.get(&self.key(&normalise(text)))?;
+        self.looked(true);
+        Some(QueryEmbedding {
+            embedding: entry.embedding,
+            tokens: entry.tokens,
+            cached: true,
+        })
+    }
+
+    fn looked(&self, is_memory_hit: bool) {
         let counter = if is_memory_hit {
             &self.memory_hits
         } else {
@@ -185,12 +206,6 @@ impl CachedEmbedder {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.metrics.looked(Tier::Memory, is_memory_hit);
-        let Found { entry, from } = found?;
-        Ok(QueryEmbedding {
-            embedding: entry.embedding,
-            tokens: entry.tokens,
-            cached: is_shared || from != Place::Model,
-        })
     }
 
     fn key(&self, text: &str) -> Key {

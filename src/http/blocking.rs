@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// The limits of one [`Lane`].
@@ -188,6 +188,17 @@ impl Lane {
         &self,
         work: impl FnOnce(Duration) -> T + Send + 'static,
     ) -> Result<T, LaneError> {
+        let none: Option<fn(Duration, Reply<T>)> = None;
+        self.run_soon(none, work).await
+    }
+
+    /// As [`Lane::run`], but where there is a way `later`, it is gone first: it returns at once, and
+    /// keeps the place by its [`Reply`]. When that is dropped, `work` is run in this place.
+    pub(crate) async fn run_soon<T: Send + 'static>(
+        &self,
+        later: Option<impl FnOnce(Duration, Reply<T>)>,
+        work: impl FnOnce(Duration) -> T + Send + 'static,
+    ) -> Result<T, LaneError> {
         let entered = Instant::now();
         let permit = self.place().await?;
         let queued = entered.elapsed();
@@ -196,18 +207,32 @@ impl Lane {
         }
         let progress = Arc::clone(&self.progress);
         progress.moved();
+        let end = entered + self.limits.total_timeout;
+        let late = || LaneError::TimedOut(self.limits.total_timeout);
+        let mut held = Held(permit, progress);
+        if let Some(later) = later {
+            let (reply, replied) = Reply::of(held);
+            later(queued, reply);
+            match timeout_at(end, replied).await {
+                Ok(Ok(Replied::Result(result))) => return Ok(result),
+                Ok(Ok(Replied::Back(back))) => held = back,
+                // Nobody drops the sender but who sends.
+                Ok(Err(_)) => return Err(self.overloaded()),
+                Err(_) => return Err(late()),
+            }
+        }
         let task = hand_over(move || {
             // Also when it panics.
-            let _ended = Ended(permit, progress);
+            let _held = held;
             work(queued)
         });
         let Some(task) = task else {
             return Err(self.overloaded());
         };
-        match timeout_at(entered + self.limits.total_timeout, task).await {
+        match timeout_at(end, task).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(LaneError::Panicked(panic_message(error))),
-            Err(_) => Err(LaneError::TimedOut(self.limits.total_timeout)),
+            Err(_) => Err(late()),
         }
     }
 
@@ -240,15 +265,48 @@ fn hand_over<T: Send + 'static>(
     catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work))).ok()
 }
 
-/// Gives the place back, and says that something moved.
-struct Ended(
+/// A place. Gives it back when dropped, and says that something moved.
+struct Held(
     #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
     Arc<Progress>,
 );
 
-impl Drop for Ended {
+impl Drop for Held {
     fn drop(&mut self) {
         self.1.moved();
+    }
+}
+
+/// A place whose result is yet to come, from any thread.
+pub(crate) struct Reply<T>(Option<(Held, oneshot::Sender<Replied<T>>)>);
+
+enum Replied<T> {
+    Result(T),
+    /// There will be none; the place is free for another try.
+    Back(Held),
+}
+
+impl<T> Reply<T> {
+    fn of(held: Held) -> (Self, oneshot::Receiver<Replied<T>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some((held, sender))), receiver)
+    }
+
+    /// Sends the result, and gives the place back.
+    pub(crate) fn send(mut self, result: T) {
+        if let Some((held, sender)) = self.0.take() {
+            drop(held);
+            // Nobody may wait any more.
+            let _ = sender.send(Replied::Result(result));
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some((held, sender)) = self.0.take() {
+            let _ = sender.send(Replied::Back(held));
+        }
     }
 }
 
@@ -281,148 +339,5 @@ fn panic_message(error: tokio::task::JoinError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-
-    fn lane(places: usize, max_waiting: usize, queue_ms: u64, total_ms: u64) -> Arc<Lane> {
-        let limits = LaneLimits {
-            places,
-            max_waiting,
-            queue_timeout: Duration::from_millis(queue_ms),
-            total_timeout: Duration::from_millis(total_ms),
-        };
-        Arc::new(Lane::new("queries", limits))
-    }
-
-    /// Takes the only place until the returned sender is dropped.
-    async fn occupy(lane: &Arc<Lane>) -> mpsc::Sender<()> {
-        let (release, held) = mpsc::channel::<()>();
-        let busy = Arc::clone(lane);
-        tokio::spawn(async move { busy.run(move |_| held.recv()).await });
-        while lane.running() == 0 {
-            tokio::task::yield_now().await;
-        }
-        release
-    }
-
-    #[tokio::test]
-    async fn work_runs_and_reports_no_wait() {
-        let queued = lane(1, 0, 10, 1_000).run(|queued| queued).await.unwrap();
-        assert!(queued < Duration::from_millis(10), "{queued:?}");
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
-        let lane = lane(1, 0, 60_000, 60_000);
-        let release = occupy(&lane).await;
-        let refused = timeout(Duration::from_secs(5), lane.run(|_| ()))
-            .await
-            .unwrap();
-        assert_eq!(
-            refused.unwrap_err(),
-            LaneError::Overloaded {
-                places: 1,
-                waiting: 0
-            }
-        );
-        assert_eq!(lane.waiting(), 0);
-        drop(release);
-    }
-
-    #[tokio::test]
-    async fn who_waited_for_a_start_is_not_refused() {
-        let mut lane = Arc::into_inner(lane(1, 0, 0, 60_000)).unwrap();
-        lane.catch_up(2);
-        let lane = Arc::new(lane);
-        let release = occupy(&lane).await;
-        let waiting = [(); 2].map(|()| {
-            let lane = Arc::clone(&lane);
-            tokio::spawn(async move { lane.run(|_| ()).await })
-        });
-        while lane.waiting() < 2 {
-            tokio::task::yield_now().await;
-        }
-        let one_more = lane.run(|_| ()).await;
-        assert!(matches!(one_more, Err(LaneError::Overloaded { .. })));
-        drop(release);
-        for one in waiting {
-            one.await.unwrap().unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_start_is_over_after_a_while() {
-        let mut lane = Arc::into_inner(lane(1, 7, 20, 1_000)).unwrap();
-        let usual = lane.limits_of_wait();
-        assert_eq!(usual, (7, Duration::from_millis(20)));
-        lane.catch_up(100);
-        assert_eq!(lane.limits_of_wait(), (100, Duration::from_secs(1)));
-        let mut progress = Progress::new();
-        progress.created -= CATCH_UP;
-        lane.progress = Arc::new(progress);
-        assert_eq!(lane.limits_of_wait(), usual);
-    }
-
-    #[tokio::test]
-    async fn waiting_ends_with_a_place_or_the_limit() {
-        let lane = lane(1, 4, 50, 60_000);
-        let release = occupy(&lane).await;
-        let refused = lane.run(|_| ()).await.unwrap_err();
-        assert!(
-            matches!(refused, LaneError::Overloaded { .. }),
-            "{refused:?}"
-        );
-        let waiting = {
-            let lane = Arc::clone(&lane);
-            tokio::spawn(async move { lane.run(|_| 1).await })
-        };
-        while lane.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
-        drop(release);
-        assert_eq!(waiting.await.unwrap().unwrap(), 1);
-        assert_eq!(lane.waiting(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_timeout_keeps_the_place_until_the_work_ends() {
-        let lane = lane(1, 0, 20, 20);
-        let (release, held) = mpsc::channel::<()>();
-        let error = lane.run(move |_| held.recv()).await.unwrap_err();
-        assert!(matches!(error, LaneError::TimedOut(_)), "{error:?}");
-        assert_eq!(lane.running(), 1, "the place is still taken");
-        assert!(matches!(
-            lane.run(|_| ()).await,
-            Err(LaneError::Overloaded { .. })
-        ));
-        drop(release);
-        while lane.running() > 0 {
-            tokio::task::yield_now().await;
-        }
-        lane.run(|_| ()).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_lane_in_which_nothing_ends_is_jammed() {
-        let lane = lane(1, 0, 20, 20);
-        assert_eq!(lane.jammed_for(), None);
-        let (release, held) = mpsc::channel::<()>();
-        lane.run(move |_| held.recv()).await.unwrap_err();
-        assert!(lane.jammed_for().unwrap() >= Duration::from_millis(15));
-        drop(release);
-        while lane.running() > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(lane.jammed_for(), None);
-    }
-
-    #[tokio::test]
-    async fn a_panic_gives_the_place_back() {
-        let lane = lane(1, 0, 20, 1_000);
-        let error = lane.run(|_| panic!("boom {}", 1)).await.unwrap_err();
-        assert_eq!(error, LaneError::Panicked("boom 1".to_owned()));
-        assert_eq!(lane.running(), 0);
-        lane.run(|_| ()).await.unwrap();
-    }
-}
+#[path = "blocking_tests.rs"]
+mod tests;

@@ -63,7 +63,7 @@ use crate::clock::{Clock, Deadline};
 use crate::domain::{Answer, Query, Upserted};
 use crate::embed::Embedder;
 use crate::ingest::{IngestError, Ingester, NewDocument};
-use crate::search::{SearchError, Searcher};
+use crate::search::{AnswerThen, SearchError, Searcher};
 use crate::store::EmbeddingRepo;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Exporter;
@@ -105,6 +105,10 @@ const PROBE_PLACES: usize = 2;
 
 /// Answers one question; blocks, on others not beyond the deadline.
 pub type AnswerFn = dyn Fn(&Query, Deadline) -> Result<Answer, SearchError> + Send + Sync;
+/// Whether a question would be answered by [`AnswerLaterFn`] now; does not block.
+pub type AnswersLaterFn = dyn Fn(&Query) -> bool + Send + Sync;
+/// Answers one question as [`Searcher::answer_later`] does; does not block.
+pub type AnswerLaterFn = dyn Fn(&Arc<Query>, AnswerThen) + Send + Sync;
 /// Stores documents, each whole or refused by itself; blocks.
 pub type PutFn =
     dyn Fn(&[NewDocument]) -> Result<Vec<Result<Upserted, IngestError>>, IngestError> + Send + Sync;
@@ -114,11 +118,22 @@ pub type StatusFn = dyn Fn() -> Map<String, Value> + Send + Sync;
 /// Reads the configuration anew and applies it; returns what changed, or why nothing did; blocks.
 pub type ReloadFn = dyn Fn() -> Result<Value, String> + Send + Sync;
 
-/// What the routes call. All of it blocks and runs on blocking threads.
+/// A way to answer that keeps no thread.
+#[derive(Clone)]
+pub struct Later {
+    /// For which questions it is of use.
+    pub suits: Arc<AnswersLaterFn>,
+    /// Answers.
+    pub answer: Arc<AnswerLaterFn>,
+}
+
+/// What the routes call. All of it blocks and runs on blocking threads, but for `later`.
 #[derive(Clone)]
 pub struct UseCases {
     /// `POST /v1/query`.
     pub answer: Arc<AnswerFn>,
+    /// The same, where the store has a way.
+    pub later: Option<Later>,
     /// `POST /v1/documents`.
     pub put: Arc<PutFn>,
     /// Listing, reading and deleting.
@@ -134,8 +149,19 @@ impl UseCases {
         Self {
             repo: Arc::clone(searcher.repo()),
             embedder: Arc::clone(searcher.embedder()),
+            later: Some(Later::of(&searcher)),
             answer: Arc::new(move |query, deadline| searcher.answer(query, deadline)),
             put: Arc::new(move |documents| ingester.put(documents)),
+        }
+    }
+}
+
+impl Later {
+    fn of(searcher: &Arc<Searcher>) -> Self {
+        let [asks, answers] = [(); 2].map(|()| Arc::clone(searcher));
+        Self {
+            suits: Arc::new(move |query| asks.answers_later(query)),
+            answer: Arc::new(move |query, then| answers.answer_later(query, then)),
         }
     }
 }

@@ -61,6 +61,9 @@ pub struct Hit {
     pub metadata: Metadata,
 }
 
+/// What is done with the outcome of a search.
+pub type Then = Box<dyn FnOnce(Result<Vec<Hit>, StoreError>) + Send>;
+
 /// Which documents to list, in order of source.
 #[derive(Clone, Debug, Default)]
 pub struct ListRequest {
@@ -193,6 +196,20 @@ pub trait EmbeddingRepo: Send + Sync {
     /// [`StoreError::UnknownCollection`]; [`StoreError::ModelMismatch`] when the embedding has
     /// other dimensions; or when the store cannot be read.
     fn search(&self, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError>;
+
+    /// Whether [`EmbeddingRepo::search_later`] is of use now.
+    fn searches_later(&self) -> bool {
+        false
+    }
+
+    /// As [`EmbeddingRepo::search`], but returns at once: `then` is called with what that returns, once,
+    /// on a thread of the store, which it must not keep for long, nor search from. Dropped uncalled, it
+    /// says that this kind of search is only to be had by [`EmbeddingRepo::search`]. May be called on
+    /// any thread.
+    fn search_later(&self, request: &SearchRequest<'_>, then: Then) {
+        let _ = request;
+        drop(then);
+    }
 
     /// Lists documents in order of source.
     ///

@@ -2,15 +2,13 @@
 
 use super::breaker::{Breaker, Ticket};
 use super::connect::{ConnectError, Connector};
-use super::queue::{Entry, Place, Queue, Standing};
-use super::search::Question;
+use super::queue::{Place, Queue, SLICE, Standing};
 use super::session::Session;
-use super::together::Found;
 use super::waited::Waited;
 use crate::clock::Clock;
 use crate::telemetry::metrics::PoolMetrics;
 use r2d2::{ManageConnection, Pool, PooledConnection};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -19,9 +17,6 @@ use std::time::{Duration, Instant};
 /// How long a connection is used. It ends so that a standby that came back gets its share, and
 /// what a long session piles up on the server goes; not all at once, hence a range.
 const LIFETIME: Range<Duration> = Duration::from_mins(10)..Duration::from_mins(15);
-
-/// How long those who wait for a connection do not hear that the server is down.
-const WAIT_SLICE: Duration = Duration::from_millis(50);
 
 /// `r2d2` waits half of this, at most, between two attempts to connect.
 const CONNECT_BACKOFF: Duration = Duration::from_millis(500);
@@ -137,39 +132,26 @@ impl Lane {
         }
     }
 
-    /// A connection within `timeout`, in the order of asking, after a place in `turns`.
+    /// A connection within `timeout`, in the order of asking, after a turn where one is to be waited
+    /// for.
     pub(super) fn check_out<'a>(
         &'a self,
         timeout: Duration,
-        turns: Option<(&'a Turns, Standing)>,
+        turn: Option<InTurn<'a>>,
     ) -> Result<CheckedOut<'a>, Refusal> {
         let began = self.begin()?;
-        let turn = match turns {
-            None => None,
-            Some((turns, standing)) => {
-                let place = turns.enter(timeout, standing, || self.is_down());
-                Some(place.ok_or_else(|| self.refused(began))?)
-            }
-        };
-        self.connection(began, timeout, turn)
-    }
-
-    /// The same, unless another one who has a place in `turns` answers `question` before; it then
-    /// has the answer, or tried to no avail.
-    pub(super) fn check_out_or_join<'a>(
-        &'a self,
-        timeout: Duration,
-        turns: &'a Turns,
-        question: Arc<Question>,
-    ) -> Result<ControlFlow<Option<Found>, CheckedOut<'a>>, Refusal> {
-        let began = self.begin()?;
-        let entry = turns.enter_with(timeout, question, || self.is_down());
-        match entry.ok_or_else(|| self.refused(began))? {
-            Entry::Place(place) => self
-                .connection(began, timeout, Some(place))
-                .map(ControlFlow::Continue),
-            Entry::Answered(found) => Ok(ControlFlow::Break(Some(found))),
-            Entry::Returned => Ok(ControlFlow::Break(None)),
+        let is_counted = turn.is_none_or(|turn| turn.is_counted);
+        let found = self.connection(began, timeout, turn);
+        if is_counted {
+            self.record_wait(self.since(began));
+        }
+        match found {
+            Some(checked_out) => Ok(checked_out),
+            None if is_counted => Err(self.refusal()),
+            None => Err(self
+                .breaker
+                .problem()
+                .map_or(Refusal::Exhausted, Refusal::Down)),
         }
     }
 
@@ -188,54 +170,54 @@ impl Lane {
         self.clock.monotonic().saturating_duration_since(began)
     }
 
-    /// A connection for who has a turn.
     fn connection<'a>(
         &'a self,
         began: Instant,
         timeout: Duration,
-        turn: Option<Turn<'a>>,
-    ) -> Result<CheckedOut<'a>, Refusal> {
+        turn: Option<InTurn<'a>>,
+    ) -> Option<CheckedOut<'a>> {
         let left = || timeout.saturating_sub(self.since(began));
-        let place = self.queue.enter(left(), Standing::Last, || self.is_down());
-        let place = place.ok_or_else(|| self.refused(began))?;
-        let link = match self.pool.try_get() {
-            Some(link) => Ok(link),
-            None => self.wait(left()),
+        let is_down = || self.is_down();
+        let turn = match turn {
+            None => None,
+            Some(turn) => Some(turn.turns.enter(timeout, turn.standing, is_down)?),
         };
-        self.record_wait(began);
-        Ok(CheckedOut {
-            link: link?,
-            turn,
+        let place = self.queue.enter(left(), Standing::Last, is_down)?;
+        let link = self.pool.try_get().or_else(|| self.wait(left()))?;
+        Some(CheckedOut {
+            link,
+            _turn: turn,
             _place: place,
         })
     }
 
-    fn record_wait(&self, began: Instant) {
-        let waited = self.since(began);
+    fn record_wait(&self, waited: Duration) {
         self.waited.record(waited);
         self.metrics.waited(waited);
     }
 
-    /// Why there was no place in time.
-    fn refused(&self, began: Instant) -> Refusal {
-        self.record_wait(began);
+    /// Somebody waited so long for another to come by a connection.
+    pub(super) fn served(&self, came: Instant) {
+        self.record_wait(self.since(came));
+    }
+
+    /// The same, in vain.
+    pub(super) fn refused(&self, came: Instant) -> Refusal {
+        self.served(came);
         self.refusal()
     }
 
     /// A connection that is yet to be made.
-    fn wait(&self, timeout: Duration) -> Result<PooledConnection<Manager>, Refusal> {
+    fn wait(&self, timeout: Duration) -> Option<PooledConnection<Manager>> {
         let mut left = timeout;
-        while !left.is_zero() {
-            let slice = left.min(WAIT_SLICE);
+        while !left.is_zero() && !self.is_down() {
+            let slice = left.min(SLICE);
             if let Ok(link) = self.pool.get_timeout(slice) {
-                return Ok(link);
-            }
-            if let Some(problem) = self.breaker.problem() {
-                return Err(Refusal::Down(problem));
+                return Some(link);
             }
             left -= slice;
         }
-        Err(self.refusal())
+        None
     }
 
     /// Why there was none in time.
@@ -262,16 +244,19 @@ impl Lane {
     }
 }
 
-/// Turns of searches and other reads.
-pub(super) type Turns = Queue<Arc<Question>, Found>;
-
-/// A place in [`Turns`].
-pub(super) type Turn<'a> = Place<'a, Arc<Question>, Found>;
+/// How one comes by a connection that others may not all have at once.
+#[derive(Clone, Copy)]
+pub(super) struct InTurn<'a> {
+    pub(super) turns: &'a Queue,
+    pub(super) standing: Standing,
+    /// Whether the wait is that of a caller. Who asks for others counts theirs instead.
+    pub(super) is_counted: bool,
+}
 
 /// A connection while it is used; given back before its places are.
 pub(super) struct CheckedOut<'a> {
     pub(super) link: PooledConnection<Manager>,
-    pub(super) turn: Option<Turn<'a>>,
+    _turn: Option<Place<'a>>,
     _place: Place<'a>,
 }
 

@@ -7,9 +7,10 @@
 //! Connections, reading order: `dsn` (what the user said), `fault` (what the server said),
 //! `transport` and `tls` (the stream), `open` (one attempt), `connect` (the right server), `breaker`
 //! (whether it is worth trying), `lane` (one pool), `pools`. Then `migrate` and `model` (the schema),
-//! `write`, `read`, `search`, `together` (searches that share a statement), `upkeep` and `keeper`.
+//! `write`, `read`, `search`, `asked` and `together` (searches that share a statement), `upkeep` and `keeper`.
 
 pub mod admin;
+mod asked;
 mod breaker;
 mod connect;
 mod describe;
@@ -90,7 +91,7 @@ use crate::domain::{
     StoredDocument, Upserted,
 };
 use crate::store::{
-    EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError, StoreInfo,
+    EmbeddingRepo, ExportRequest, Hit, ListRequest, SearchRequest, StoreError, StoreInfo, Then,
     same_model,
 };
 use fault::Fault;
@@ -98,12 +99,14 @@ use keeper::Keeper;
 use shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use together::Searches;
 use uuid::Uuid;
 use write::Prepared;
 
 /// Documents in PostgreSQL.
 pub struct PostgresStore {
     shared: Arc<Shared>,
+    searches: Searches,
     _keeper: Option<Keeper>,
 }
 
@@ -116,8 +119,10 @@ impl PostgresStore {
         let shared = Shared::unopened(settings)?;
         shared::prepare(&shared)?;
         shared.set_problem(None);
+        let shared = Arc::new(shared);
         Ok(Self {
-            shared: Arc::new(shared),
+            searches: Searches::of(&shared),
+            shared,
             _keeper: None,
         })
     }
@@ -131,6 +136,7 @@ impl PostgresStore {
         let shared = Arc::new(Shared::unopened(settings)?);
         let keeper = Keeper::start(Arc::clone(&shared))?;
         Ok(Self {
+            searches: Searches::of(&shared),
             shared,
             _keeper: Some(keeper),
         })
@@ -259,7 +265,15 @@ impl EmbeddingRepo for PostgresStore {
     }
 
     fn search(&self, request: &SearchRequest<'_>) -> Result<Vec<Hit>, StoreError> {
-        together::search(&self.shared, request)
+        self.searches.search(request)
+    }
+
+    fn searches_later(&self) -> bool {
+        self.searches.are_served()
+    }
+
+    fn search_later(&self, request: &SearchRequest<'_>, then: Then) {
+        self.searches.ask(request, then);
     }
 
     fn list_documents(&self, request: &ListRequest) -> Result<Vec<StoredDocument>, StoreError> {

@@ -21,21 +21,18 @@
 use super::connect::Connector;
 use super::dsn::{Dsn, SessionTarget};
 use super::fault::{Damage, Fault};
-use super::lane::{CheckedOut, Lane, Link, Refusal, Turns};
-use super::queue::Standing;
-use super::search::Question;
+use super::lane::{InTurn, Lane, Link, Refusal};
+use super::queue::{Queue, Standing};
 use super::session::Session;
-use super::together::Found;
 use super::waited::WaitHistogram;
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::telemetry::metrics::PoolMetrics;
 use postgres::Client;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `store.pool_size`, `store.pool_timeout_ms`, `store.statement_timeout_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +72,7 @@ pub(super) struct Pools {
     /// `None` where the write lane serves reads too.
     read: Option<Lane>,
     /// Places for reads.
-    reads: Turns,
+    reads: Queue,
 }
 
 impl Pools {
@@ -87,7 +84,7 @@ impl Pools {
         metrics: &PoolMetrics,
     ) -> Self {
         let location = dsn.to_string();
-        let reads = Turns::new(reads_at_once(&dsn, settings));
+        let reads = Queue::new(reads_at_once(&dsn, settings));
         let dsn = Arc::new(dsn);
         let timeout = Some(settings.statement_timeout).filter(|timeout| !timeout.is_zero());
         let connector =
@@ -118,7 +115,7 @@ impl Pools {
         action: &str,
         work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        self.read_in_turn(action, Standing::Last, work)
+        self.read_in_turn(action, Standing::Last, true, work)
     }
 
     /// As [`Pools::read`], before those who wait already: for who has waited once.
@@ -130,42 +127,60 @@ impl Pools {
         action: &str,
         work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        self.read_in_turn(action, Standing::First, work)
+        self.read_in_turn(action, Standing::First, true, work)
+    }
+
+    /// As [`Pools::read`], for others, whose waits are counted one by one: see [`Pools::served`] and
+    /// [`Pools::overdue`].
+    ///
+    /// # Errors
+    /// As [`Pools::read`].
+    pub(super) fn read_for_others<T>(
+        &self,
+        action: &str,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        self.read_in_turn(action, Standing::Last, false, work)
     }
 
     fn read_in_turn<T>(
         &self,
         action: &str,
         standing: Standing,
-        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
+        is_counted: bool,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let lane = self.read_lane()?;
-        let timeout = self.settings.pool_timeout;
-        let enter = || {
-            let checked_out = lane.check_out(timeout, Some((&self.reads, standing)));
-            checked_out.map(ControlFlow::Continue)
+        let enter = || InTurn {
+            turns: &self.reads,
+            standing,
+            is_counted,
         };
-        self.run(lane, action, enter, |place| work(&mut place.link.client))
+        self.run(self.read_lane()?, action, || Some(enter()), work)
     }
 
-    /// As [`Pools::read`]; but while it waits for its turn another may answer `question`, which
-    /// gives [`Together::Joined`]. `work` is handed the place from which it may answer others.
-    ///
-    /// # Errors
-    /// As [`Pools::read`].
-    pub(super) fn read_together<T>(
-        &self,
-        action: &str,
-        question: &Arc<Question>,
-        mut work: impl FnMut(&mut CheckedOut<'_>) -> Result<T, Fault>,
-    ) -> Result<Together<T>, StoreError> {
-        let lane = self.read_lane()?;
-        let timeout = self.settings.pool_timeout;
-        let enter = || {
-            let entered = lane.check_out_or_join(timeout, &self.reads, Arc::clone(question))?;
-            Ok(entered.map_break(Together::Joined))
+    /// One who came then has a connection now by another's hand.
+    pub(super) fn served(&self, came: Instant) {
+        if let Ok(lane) = self.read_lane() {
+            lane.served(came);
+        }
+    }
+
+    /// Why one who came then is not to wait any longer for another to have a connection; `None`
+    /// while it is.
+    pub(super) fn overdue(&self, came: Instant, now: Instant) -> Option<StoreError> {
+        let is_late = now.saturating_duration_since(came) >= self.settings.pool_timeout;
+        let lane = match self.read_lane() {
+            Ok(lane) => lane,
+            Err(error) => return Some(error),
         };
-        self.run(lane, action, enter, |place| work(place).map(Together::Done))
+        let is_futile = is_late || lane.breaker.problem().is_some();
+        is_futile.then(|| self.refused(lane.refused(came)))
+    }
+
+    /// Most reads at once, by places and by connections.
+    pub(super) fn most_reads(&self) -> usize {
+        let connections = usize::try_from(self.settings.pool_size).unwrap_or(usize::MAX);
+        self.reads.places().min(connections.max(1))
     }
 
     /// How many reads wait for their turn.
@@ -190,12 +205,10 @@ impl Pools {
     pub(super) fn write<T>(
         &self,
         action: &str,
-        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let lane = self.write.as_ref().ok_or_else(|| self.closed())?;
-        let timeout = self.settings.pool_timeout;
-        let enter = || lane.check_out(timeout, None).map(ControlFlow::Continue);
-        self.run(lane, action, enter, |place| work(&mut place.link.client))
+        self.run(lane, action, || None, work)
     }
 
     /// A connection of its own to the primary, outside the pools and without
@@ -281,22 +294,19 @@ impl Pools {
         }
     }
 
-    /// Runs `work` with the connection that `enter` gets, again on another where it was lost.
+    /// Runs `work` on a connection, again on another where it was lost.
     fn run<'a, T>(
         &self,
         lane: &'a Lane,
         action: &str,
-        enter: impl Fn() -> Result<ControlFlow<T, CheckedOut<'a>>, Refusal>,
-        mut work: impl FnMut(&mut CheckedOut<'a>) -> Result<T, Fault>,
+        turn: impl Fn() -> Option<InTurn<'a>>,
+        mut work: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let mut retried = false;
         loop {
-            let entered = enter().map_err(|refusal| self.refused(refusal))?;
-            let mut checked_out = match entered {
-                ControlFlow::Continue(checked_out) => checked_out,
-                ControlFlow::Break(done) => return Ok(done),
-            };
-            let fault = match work(&mut checked_out) {
+            let entered = lane.check_out(self.settings.pool_timeout, turn());
+            let mut checked_out = entered.map_err(|refusal| self.refused(refusal))?;
+            let fault = match work(&mut checked_out.link.client) {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
@@ -321,14 +331,6 @@ impl Pools {
         }
         matches!(damage, Damage::None | Damage::Silent)
     }
-}
-
-/// What came of work that another may have done.
-pub(super) enum Together<T> {
-    /// It was done here.
-    Done(T),
-    /// Another one took the question along: its answer, or none.
-    Joined(Option<Found>),
 }
 
 impl Drop for Pools {

@@ -50,6 +50,12 @@ impl Question {
         }
     }
 
+    /// Most hits.
+    #[cfg(test)]
+    pub(super) fn limit(&self) -> i32 {
+        self.limit
+    }
+
     /// Whether these rows are all that can be found, and not what the index gave up with.
     pub(super) fn is_answered_by(&self, rows: &[Row]) -> bool {
         let was_exact = rows.first().is_some_and(|row| row.get(10));

@@ -3,14 +3,11 @@
 use super::dsn::Dsn;
 use super::fault::Fault;
 use super::frequencies::Frequencies;
-use super::lane::CheckedOut;
 use super::migrate;
 use super::model;
-use super::pools::{PoolSettings, Pools, Together};
-use super::search::Question;
+use super::pools::{PoolSettings, Pools};
 use super::session::Session;
 use super::settings::{PostgresSettings, Quantization};
-use super::together::Sharing;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::ModelId;
 use crate::store::{StoreError, same_model};
@@ -39,7 +36,6 @@ pub(super) struct Shared {
     pub(super) settings: PostgresSettings,
     pub(super) pools: Pools,
     pub(super) frequencies: Frequencies,
-    pub(super) sharing: Sharing,
     pub(super) state: RwLock<State>,
     /// Why it cannot be used yet.
     pub(super) problem: RwLock<Option<String>>,
@@ -81,7 +77,6 @@ impl Shared {
             settings,
             pools,
             frequencies: Frequencies::new(),
-            sharing: Sharing::new(),
             state: RwLock::new(state),
             problem: RwLock::new(Some("it was not reached yet".to_owned())),
             written: AtomicU64::new(0),
@@ -179,17 +174,14 @@ impl Shared {
         self.pools.read_again(action, self.watched(work))
     }
 
-    /// As [`Pools::read_together`].
-    pub(super) fn read_together<T>(
+    /// As [`Pools::read_for_others`].
+    pub(super) fn read_for_others<T>(
         &self,
         action: &str,
-        question: &Arc<Question>,
-        mut work: impl FnMut(&mut CheckedOut<'_>) -> Result<T, Fault>,
-    ) -> Result<Together<T>, StoreError> {
+        work: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         self.check_prepared()?;
-        self.pools.read_together(action, question, |place| {
-            work(place).inspect_err(|fault| self.note(&mut place.link.client, fault))
-        })
+        self.pools.read_for_others(action, self.watched(work))
     }
 
     /// The same on the primary.

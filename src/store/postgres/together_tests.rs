@@ -78,10 +78,18 @@ impl Ask {
     }
 
     fn of(&self, store: &PostgresStore) -> Result<Vec<Hit>, StoreError> {
+        self.with(|request| store.search(request))
+    }
+
+    fn later(&self, store: &PostgresStore, then: Then) {
+        self.with(|request| store.search_later(request, then));
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&SearchRequest<'_>) -> T) -> T {
         let Value::Object(filter) = self.filter.clone() else {
             unreachable!("filters are objects");
         };
-        store.search(&SearchRequest {
+        work(&SearchRequest {
             collection: &CollectionName::new(self.collection).unwrap(),
             mode: self.mode,
             text: &QueryText::new("word").unwrap(),
@@ -100,6 +108,13 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// Who waits, but for the thread that asks for others.
+fn waiting(store: &PostgresStore) -> usize {
+    let asked = store.searches.desk.inbox.waiting();
+    let in_turn = store.shared.pools.waiting();
+    (asked + in_turn).saturating_sub(usize::from(asked > 0))
+}
+
 type Outcome = Result<Vec<Hit>, StoreError>;
 
 /// What each gets when all have come to wait behind a turn that is held; meanwhile `during` runs.
@@ -109,7 +124,12 @@ fn together(
     during: impl FnOnce(),
 ) -> Vec<(Outcome, Duration)> {
     let shared = &store.shared;
-    shared.sharing.search_us.store(1, Ordering::Relaxed);
+    store
+        .searches
+        .desk
+        .sharing
+        .search_us
+        .store(1, Ordering::Relaxed);
     let (let_go, end) = mpsc::channel::<()>();
     let (has, has_turn) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -126,7 +146,7 @@ fn together(
         for ask in asks {
             let began: Instant = SystemClock.monotonic();
             callers.push(scope.spawn(move || (ask.of(store), began.elapsed())));
-            until("all wait", || shared.pools.waiting() == callers.len());
+            until("all wait", || waiting(store) == callers.len());
         }
         drop(let_go);
         during();
@@ -299,7 +319,11 @@ fn a_shared_statement_that_takes_too_long_is_ended() {
             "{took:?}"
         );
     }
-    assert_eq!(store.shared.sharing.most(), 1, "none is shared for a while");
+    assert_eq!(
+        store.searches.desk.sharing.most(),
+        1,
+        "none is shared for a while"
+    );
 }
 
 #[test]
@@ -350,7 +374,12 @@ fn who_waited_too_long_leaves_and_the_others_are_answered() {
     })
     .unwrap();
     let shared = &store.shared;
-    shared.sharing.search_us.store(1, Ordering::Relaxed);
+    store
+        .searches
+        .desk
+        .sharing
+        .search_us
+        .store(1, Ordering::Relaxed);
     let (let_go, end) = mpsc::channel::<()>();
     let (has, has_turn) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -369,7 +398,7 @@ fn who_waited_too_long_leaves_and_the_others_are_answered() {
         let later: Vec<_> = (2..5)
             .map(|seed| scope.spawn(move || Ask::plain(seed).of(store)))
             .collect();
-        until("all wait", || shared.pools.waiting() == 4);
+        until("all wait", || waiting(store) == 4);
         let error = first.join().unwrap().unwrap_err();
         assert!(matches!(error, StoreError::Busy { .. }), "{error}");
         drop(let_go);
@@ -377,6 +406,64 @@ fn who_waited_too_long_leaves_and_the_others_are_answered() {
             assert_eq!(one.join().unwrap().unwrap().len(), 3);
         }
     });
+}
+
+#[test]
+fn who_keeps_no_thread_gets_the_same() {
+    let server = Server::new();
+    let store = filled(&server);
+    assert!(store.searches_later());
+    let broken = |_: Outcome| panic!("whoever asked breaks");
+    Ask::plain(0).later(&store, Box::new(broken));
+    let mut asks: Vec<Ask> = (1..20).map(Ask::plain).collect();
+    asks[3].collection = "nothing";
+    asks[4].collection = "small";
+    asks[5].filter = json!({"lang": "fr"});
+    let (tell, told) = mpsc::channel();
+    for (at, ask) in asks.iter().enumerate() {
+        let tell = tell.clone();
+        ask.later(
+            &store,
+            Box::new(move |found| tell.send((at, found)).unwrap()),
+        );
+    }
+    for _ in &asks {
+        let (at, found) = told.recv_timeout(LONG).unwrap();
+        assert_eq!(text_of(&found), text_of(&asks[at].of(&store)));
+    }
+    let hybrid = Ask {
+        mode: Mode::Hybrid,
+        ..Ask::plain(1)
+    };
+    hybrid.later(
+        &store,
+        Box::new(move |found| tell.send((0, found)).unwrap()),
+    );
+    assert!(told.recv().is_err(), "it is not called, and let go of");
+}
+
+#[test]
+fn who_waits_when_the_store_is_closed_is_let_go() {
+    let server = Server::new();
+    let store = filled(&server);
+    let shared = Arc::clone(&store.shared);
+    let (let_go, end) = mpsc::channel::<()>();
+    let (has, has_turn) = mpsc::channel::<()>();
+    let holder = thread::spawn(move || {
+        shared.read("holding the turn", |_| {
+            let _ = has.send(());
+            let _ = end.recv();
+            Ok(())
+        })
+    });
+    has_turn.recv().unwrap();
+    let (tell, told) = mpsc::channel::<Outcome>();
+    Ask::plain(1).later(&store, Box::new(move |found| tell.send(found).unwrap()));
+    until("it waits", || waiting(&store) == 1);
+    drop(store);
+    assert!(told.recv_timeout(LONG).is_err(), "it is let go of");
+    drop(let_go);
+    holder.join().unwrap().unwrap();
 }
 
 #[test]

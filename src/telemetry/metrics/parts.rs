@@ -160,9 +160,13 @@ impl Timer {
     pub fn time<T>(&self, work: impl FnOnce() -> T) -> T {
         let began = SystemClock.monotonic();
         let done = work();
-        let took = SystemClock.monotonic().saturating_duration_since(began);
-        self.0.observe(took.as_secs_f64());
+        self.observe(SystemClock.monotonic().saturating_duration_since(began));
         done
+    }
+
+    /// Records what took so long.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
     }
 }
 

@@ -26,4 +26,6 @@ pub use context::{Incoming, SpanId, TraceId};
 pub use exporter::{Exporter, LAST_SPANS, QUEUE_SPANS, Sampling};
 pub use span::{Attribute, Value};
 pub use target::{BadTarget, Target};
-pub use trail::{Described, STAGES, Stage, Stages, Trail, answered, reached, remark, within};
+pub use trail::{
+    Carried, Described, STAGES, Stage, Stages, Trail, answered, carried, reached, remark, within,
+};

@@ -311,6 +311,25 @@ pub fn within<T>(trail: &Arc<Trail>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// The request that a thread works for, to be worked for on another.
+pub struct Carried(Option<Arc<Trail>>);
+
+/// The request that this thread works for, if any.
+#[must_use]
+pub fn carried() -> Carried {
+    Carried(current())
+}
+
+impl Carried {
+    /// Does `work` for it.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(trail) => within(trail, work),
+            None => work(),
+        }
+    }
+}
+
 /// Puts back what was current before, on a panic too: threads are used again.
 struct Entered(Option<Arc<Trail>>);
 

@@ -8,6 +8,7 @@ mod fake_runs;
 mod fakes;
 mod faulty;
 mod hostile;
+mod later;
 mod limits;
 mod metrics;
 mod openapi;
