@@ -185,7 +185,11 @@ pub fn bind(address: &ListenAddress) -> Result<Listener, BindError> {
 
 fn bind_tcp(address: &str) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-    TcpListener::bind(addresses.as_slice())
+    let listener = TcpListener::bind(addresses.as_slice())?;
+    // As many as the system allows wait to be accepted. The standard library says 128, and who is one too
+    // many in a burst tries again a second later.
+    rustix::net::listen(&listener, i32::MAX)?;
+    Ok(listener)
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -223,6 +227,17 @@ fn what_is(there: &std::fs::Metadata) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hundreds_that_come_at_once_wait_in_the_kernel() {
+        let listener = bind_tcp("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let brief = std::time::Duration::from_millis(900);
+        let all: Vec<_> = (0..600)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, brief).unwrap())
+            .collect();
+        assert_eq!(all.len(), 600);
+    }
 
     #[test]
     fn addresses_are_read_and_shown() {

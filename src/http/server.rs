@@ -2,10 +2,10 @@
 
 use super::App;
 use super::connection;
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Room};
 use super::listen::Listener;
 use super::live::Live;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::service::Caller;
 use super::wire::gate::Signals;
 use super::wire::socket::{Peer, Socket};
@@ -18,11 +18,15 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Most connections beyond the cap that are told so at once; more are dropped.
 const MAX_TURNED_AWAY: usize = 64;
 /// Most connections that were told to make room and are not gone yet.
 const MAX_LEAVING: usize = 64;
+/// How long it is waited until one of the connections has to make room, and the pause between two looks.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
 /// The pause after the system ran out of descriptors or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connection tasks get to notice that they are cut.
@@ -143,7 +147,7 @@ impl Server {
 
     async fn take(&self, accepted: io::Result<(Socket, Peer)>, at_loopback: bool) {
         match accepted {
-            Ok((socket, peer)) => self.start(socket, peer, at_loopback),
+            Ok((socket, peer)) => self.start(socket, peer, at_loopback).await,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections: {error}");
@@ -152,20 +156,13 @@ impl Server {
         }
     }
 
-    fn start(&self, socket: Socket, peer: Peer, at_loopback: bool) {
+    async fn start(&self, socket: Socket, peer: Peer, at_loopback: bool) {
         let app = self.live.app();
         let (places, crowd) = match peer {
             Peer::Tcp(_) => (&self.tcp, &self.tcp_crowd),
             Peer::Unix => (&self.unix, &self.unix_crowd),
         };
-        let limit = app.settings.max_connections;
-        let place = places.enter(limit).or_else(|| {
-            app.crowd.refused(limit, 0);
-            // It takes a moment until the other is gone.
-            crowd
-                .make_room()
-                .then(|| places.enter(limit + MAX_LEAVING))?
-        });
+        let place = place(&app, places, crowd).await;
         let Some(place) = place else {
             self.turn_away(app, socket);
             return;
@@ -200,6 +197,35 @@ impl Server {
     async fn all_closed(&self) {
         self.tcp.all_left().await;
         self.unix.all_left().await;
+    }
+}
+
+/// A place for one more connection, which another may have to leave. While it waits for one, those who
+/// come wait in the kernel; it does so only when one is sure to be had before long.
+async fn place(app: &App, places: &Arc<Places>, crowd: &Crowd) -> Option<Place> {
+    let limit = app.settings.max_connections;
+    if let Some(place) = places.enter(limit) {
+        return Some(place);
+    }
+    app.crowd.refused(limit, 0);
+    let patience = Instant::now() + ROOM_PATIENCE;
+    loop {
+        let now = Instant::now();
+        // It takes a moment until the other is gone.
+        if let Some(place) = places.enter(limit + MAX_LEAVING) {
+            match crowd.make_room(now) {
+                Room::Made => return Some(place),
+                Room::None => return None,
+                Room::Soon => drop(place),
+            }
+        }
+        if now >= patience {
+            return None;
+        }
+        tokio::time::sleep(ROOM_PAUSE).await;
+        if let Some(place) = places.enter(limit) {
+            return Some(place);
+        }
     }
 }
 
