@@ -11,6 +11,7 @@
 mod blocks;
 mod furniture;
 mod lines;
+mod tree;
 
 use super::{ExtractError, limits};
 use crate::domain::ExtractedText;
@@ -30,6 +31,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ExtractedText, ExtractError> {
     if document.is_encrypted() && !document.authenticate(b"").unwrap_or(false) {
         return Err(ExtractError::Encrypted);
     }
+    tree::check(&document)?;
     let count = document.page_count().map_err(malformed)?;
     if count == 0 {
         return Err(ExtractError::Malformed("it has no pages".to_owned()));

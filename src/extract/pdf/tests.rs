@@ -1,6 +1,55 @@
 use super::lines::Line;
-use super::{blocks, furniture};
+use super::{blocks, furniture, read};
 use crate::domain::BlockKind;
+use std::fmt::Write as _;
+
+/// A file with these objects, numbered from 1; the first is the catalog.
+fn file(objects: &[&str]) -> Vec<u8> {
+    let mut text = "%PDF-1.4\n".to_owned();
+    let mut offsets = String::new();
+    for (number, object) in (1..).zip(objects) {
+        let _ = writeln!(offsets, "{:010} 00000 n ", text.len());
+        let _ = write!(text, "{number} 0 obj\n{object}\nendobj\n");
+    }
+    let (start, size) = (text.len(), objects.len() + 1);
+    let _ = write!(
+        text,
+        "xref\n0 {size}\n0000000000 65535 f \n{offsets}\
+         trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
+    );
+    text.into_bytes()
+}
+
+#[test]
+fn a_tree_of_pages_that_branches_into_itself_is_refused_at_once() {
+    let catalog = "<< /Type /Catalog /Pages 2 0 R >>";
+    let of_root = |kids: &str| format!("<< /Type /Pages /Kids [{kids}] /Count .2 >>");
+    for (kids, other) in [
+        ("2 0 R 2 0 R", "<< >>"),
+        (
+            "3 0 R 3 0 R",
+            "<< /Type /Pages /Kids [2 0 R 2 0 R] /Count 4 >>",
+        ),
+    ] {
+        let refused = read(&file(&[catalog, &of_root(kids), other])).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("comes back to object"), "{text}");
+    }
+}
+
+#[test]
+fn a_page_that_is_named_twice_is_read() {
+    let text = "BT /F1 10 Tf 72 700 Td (The same words.) Tj ET";
+    let bytes = file(&[
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R 3 0 R] /Count 2 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R \
+         /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        &format!("<< /Length {} >>\nstream\n{text}\nendstream", text.len()),
+    ]);
+    let text = read(&bytes).unwrap();
+    assert!(text.blocks[0].text.contains("The same words."));
+}
 
 fn line(text: &str, y: f32) -> Line {
     Line {
