@@ -12,7 +12,8 @@ pub(super) struct Asked {
     pub(super) question: Question,
     /// Dropped uncalled: who asked is to go another way.
     pub(super) then: Then,
-    pub(super) came: Instant,
+    /// When it began to wait: when it came, or was put back.
+    pub(super) since: Instant,
     /// It was in a shared statement, to no avail.
     pub(super) is_alone: bool,
 }
@@ -22,7 +23,7 @@ impl Asked {
         Self {
             question,
             then,
-            came: SystemClock.monotonic(),
+            since: SystemClock.monotonic(),
             is_alone: false,
         }
     }
@@ -68,7 +69,7 @@ impl Inbox {
         }
     }
 
-    /// Back to the head, in their order: each is to be asked alone.
+    /// Back to the head, in their order: each is to be asked alone, and waits anew for that.
     pub(super) fn put_back(&self, asked: impl DoubleEndedIterator<Item = Asked>) {
         let mut state = self.lock();
         if state.is_closed {
@@ -76,12 +77,15 @@ impl Inbox {
             drop(asked.collect::<Vec<_>>());
             return;
         }
+        let since = SystemClock.monotonic();
         for one in asked.rev() {
             state.waiting.push_front(Asked {
                 is_alone: true,
+                since,
                 ..one
             });
         }
+        let is_first = !state.waiting.is_empty() && std::mem::take(&mut state.is_unwatched);
         // Who puts back serves the first of them itself.
         let wakes = state.idle > 0 && state.waiting.len() > 1;
         if wakes {
@@ -90,6 +94,9 @@ impl Inbox {
         drop(state);
         if wakes {
             self.came.notify_all();
+        }
+        if is_first {
+            self.began.notify_one();
         }
     }
 

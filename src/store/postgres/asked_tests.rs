@@ -67,6 +67,17 @@ fn who_is_put_back_is_first_and_alone() {
 }
 
 #[test]
+fn who_is_put_back_waits_anew() {
+    let (inbox, _told) = filled(2);
+    let taken = inbox.take(2, 1);
+    let before = taken[0].since;
+    SystemClock.sleep(Duration::from_millis(20));
+    inbox.put_back(taken.into_iter());
+    let late = |one: &Asked| (one.since - before < Duration::from_millis(20)).then_some(());
+    assert!(inbox.leave(late).is_empty());
+}
+
+#[test]
 fn who_is_put_back_ends_the_share_of_others() {
     let (inbox, _told) = filled(3);
     let mut taken = inbox.take(8, 1);
@@ -161,6 +172,8 @@ fn a_watch_sleeps_while_nobody_waits() {
     inbox.put(asked(1).0);
     assert_eq!(wakes.recv_timeout(LONG), Ok(1));
     wakes.recv_timeout(brief).unwrap_err();
+    inbox.put_back(std::iter::once(asked(2).0));
+    assert_eq!(wakes.recv_timeout(LONG), Ok(1), "also of one put back");
     inbox.close();
     thread.join().unwrap();
 }

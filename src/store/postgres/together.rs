@@ -164,7 +164,7 @@ impl Desk {
     fn send_away(&self) {
         let now = SystemClock.monotonic();
         let why = |one: &Asked| {
-            let overdue = self.pools().overdue(one.came, now);
+            let overdue = self.pools().overdue(one.since, now);
             overdue.or_else(|| self.shared.check_prepared().err())
         };
         for (asked, why) in self.inbox.leave(why) {
@@ -216,8 +216,8 @@ impl Desk {
         let taken = self
             .inbox
             .take(self.sharing.most(), self.pools().most_reads());
-        for one in taken.iter().filter(|one| !one.is_alone) {
-            self.pools().served(one.came);
+        for one in &taken {
+            self.pools().served(one.since);
         }
         taken
     }
@@ -304,3 +304,30 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 #[path = "together_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod sharing_tests {
+    use super::*;
+
+    #[test]
+    fn as_many_share_as_can_be_answered_in_time() {
+        let sharing = Sharing::new();
+        assert_eq!(sharing.most(), 1, "at first none");
+        for _ in 0..100 {
+            sharing.took(Duration::from_millis(2), 8);
+        }
+        assert_eq!(sharing.most(), 8);
+        for _ in 0..100 {
+            sharing.took(Duration::from_millis(2), 1);
+        }
+        assert_eq!(sharing.most(), 2);
+        sharing.took(Duration::from_secs(5), 1);
+        assert_eq!(sharing.most(), 1);
+        for _ in 0..100 {
+            sharing.took(Duration::from_micros(300), 1);
+        }
+        assert_eq!(sharing.most(), 8);
+        sharing.failed();
+        assert_eq!(sharing.most(), 1);
+    }
+}

@@ -327,6 +327,24 @@ fn a_shared_statement_that_takes_too_long_is_ended() {
 }
 
 #[test]
+fn a_shared_statement_that_fails_late_sends_nobody_away() {
+    let server = Server::new();
+    drop(filled(&server));
+    let store = PostgresStore::open(PostgresSettings {
+        pool_timeout: Duration::from_millis(400),
+        ..settings(&server)
+    })
+    .unwrap();
+    // Longer than anybody waits for a connection.
+    replace_many(&server, "PERFORM pg_sleep(0.8); RAISE division_by_zero");
+    let asks: Vec<Ask> = (0..6).map(Ask::plain).collect();
+    let alone: Vec<String> = asks.iter().map(|ask| text_of(&ask.of(&store))).collect();
+    for (alone, (outcome, took)) in alone.iter().zip(together(&store, &asks, || {})) {
+        assert_eq!(*alone, text_of(&outcome), "after {took:?}");
+    }
+}
+
+#[test]
 fn a_backend_that_is_ended_costs_nobody_an_answer() {
     let server = Server::new();
     let store = filled(&server);
@@ -464,26 +482,4 @@ fn who_waits_when_the_store_is_closed_is_let_go() {
     assert!(told.recv_timeout(LONG).is_err(), "it is let go of");
     drop(let_go);
     holder.join().unwrap().unwrap();
-}
-
-#[test]
-fn as_many_share_as_can_be_answered_in_time() {
-    let sharing = Sharing::new();
-    assert_eq!(sharing.most(), 1, "at first none");
-    for _ in 0..100 {
-        sharing.took(Duration::from_millis(2), 8);
-    }
-    assert_eq!(sharing.most(), 8);
-    for _ in 0..100 {
-        sharing.took(Duration::from_millis(2), 1);
-    }
-    assert_eq!(sharing.most(), 2);
-    sharing.took(Duration::from_secs(5), 1);
-    assert_eq!(sharing.most(), 1);
-    for _ in 0..100 {
-        sharing.took(Duration::from_micros(300), 1);
-    }
-    assert_eq!(sharing.most(), 8);
-    sharing.failed();
-    assert_eq!(sharing.most(), 1);
 }
