@@ -109,19 +109,15 @@ impl Searcher {
         self.finish(query, &asked, hits, deadline)
     }
 
-    /// Whether [`Searcher::answer_later`] is of use for such a query now.
-    #[must_use]
-    pub fn answers_later(&self, query: &Query) -> bool {
-        query.mode == Mode::Vector
-            && query.answer != AnswerKind::Generated
-            && self.repo.searches_later()
-    }
-
     /// As [`Searcher::answer`], but returns at once, and may be called on any thread: `then` is called
     /// with the answer, once, on a thread of the store. Dropped uncalled, it says that this query is
-    /// to be answered by [`Searcher::answer`]: its vector is in no memory, or the store was not to be
-    /// asked in this way.
+    /// to be answered by [`Searcher::answer`]: it is no search by vector alone, its vector is in no
+    /// memory, or the store is not to be asked in this way.
     pub fn answer_later(self: &Arc<Self>, query: &Arc<Query>, then: AnswerThen) {
+        let is_for_the_store = query.mode == Mode::Vector && query.answer != AnswerKind::Generated;
+        if !is_for_the_store || !self.repo.searches_later() {
+            return;
+        }
         let began = self.clock.monotonic();
         let Some(made) = self.embedder.remembered(query.text.as_str()) else {
             return;

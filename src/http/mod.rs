@@ -105,8 +105,6 @@ const PROBE_PLACES: usize = 2;
 
 /// Answers one question; blocks, on others not beyond the deadline.
 pub type AnswerFn = dyn Fn(&Query, Deadline) -> Result<Answer, SearchError> + Send + Sync;
-/// Whether a question would be answered by [`AnswerLaterFn`] now; does not block.
-pub type AnswersLaterFn = dyn Fn(&Query) -> bool + Send + Sync;
 /// Answers one question as [`Searcher::answer_later`] does; does not block.
 pub type AnswerLaterFn = dyn Fn(&Arc<Query>, AnswerThen) + Send + Sync;
 /// Stores documents, each whole or refused by itself; blocks.
@@ -118,22 +116,13 @@ pub type StatusFn = dyn Fn() -> Map<String, Value> + Send + Sync;
 /// Reads the configuration anew and applies it; returns what changed, or why nothing did; blocks.
 pub type ReloadFn = dyn Fn() -> Result<Value, String> + Send + Sync;
 
-/// A way to answer that keeps no thread.
-#[derive(Clone)]
-pub struct Later {
-    /// For which questions it is of use.
-    pub suits: Arc<AnswersLaterFn>,
-    /// Answers.
-    pub answer: Arc<AnswerLaterFn>,
-}
-
-/// What the routes call. All of it blocks and runs on blocking threads, but for `later`.
+/// What the routes call. All of it blocks and runs on blocking threads, but for `answer_later`.
 #[derive(Clone)]
 pub struct UseCases {
     /// `POST /v1/query`.
     pub answer: Arc<AnswerFn>,
-    /// The same, where the store has a way.
-    pub later: Option<Later>,
+    /// The same, tried first.
+    pub answer_later: Option<Arc<AnswerLaterFn>>,
     /// `POST /v1/documents`.
     pub put: Arc<PutFn>,
     /// Listing, reading and deleting.
@@ -149,19 +138,12 @@ impl UseCases {
         Self {
             repo: Arc::clone(searcher.repo()),
             embedder: Arc::clone(searcher.embedder()),
-            later: Some(Later::of(&searcher)),
+            answer_later: Some({
+                let searcher = Arc::clone(&searcher);
+                Arc::new(move |query, then| searcher.answer_later(query, then))
+            }),
             answer: Arc::new(move |query, deadline| searcher.answer(query, deadline)),
             put: Arc::new(move |documents| ingester.put(documents)),
-        }
-    }
-}
-
-impl Later {
-    fn of(searcher: &Arc<Searcher>) -> Self {
-        let [asks, answers] = [(); 2].map(|()| Arc::clone(searcher));
-        Self {
-            suits: Arc::new(move |query| asks.answers_later(query)),
-            answer: Arc::new(move |query, then| answers.answer_later(query, then)),
         }
     }
 }

@@ -38,6 +38,17 @@ fn a_tree_of_pages_that_branches_into_itself_is_refused_at_once() {
 }
 
 #[test]
+fn a_tree_of_pages_that_is_too_large_is_refused() {
+    let nodes = 40_001;
+    let mut objects = vec!["<< /Type /Catalog /Pages 2 0 R >>".to_owned()];
+    objects.extend((3..nodes + 2).map(|kid| format!("<< /Type /Pages /Kids [{kid} 0 R] >>")));
+    objects.push("<< /Type /Page >>".to_owned());
+    let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let text = read(&file(&objects)).unwrap_err().to_string();
+    assert!(text.contains("over 40000 nodes"), "{text}");
+}
+
+#[test]
 fn a_page_that_is_named_twice_is_read() {
     let text = "BT /F1 10 Tf 72 700 Td (The same words.) Tj ET";
     let bytes = file(&[

@@ -8,31 +8,25 @@ use pdf_oxide::PdfDocument;
 use pdf_oxide::object::{Object, ObjectRef};
 use std::collections::HashSet;
 
-/// Most nodes between the root and the pages.
-const BRANCHES: usize = limits::PAGES;
+/// Most nodes, the pages among them.
+const NODES: usize = 2 * limits::PAGES;
 
-/// Refuses a tree that comes back to one of its nodes, or has too many.
+/// Refuses a tree that comes back to one of its nodes, or has too many. A page may be named twice.
 pub(super) fn check(document: &PdfDocument) -> Result<(), ExtractError> {
-    let Some(root) = root(document) else {
-        return Ok(());
-    };
     let mut seen = HashSet::new();
-    let mut next = vec![root];
+    let mut next: Vec<ObjectRef> = root(document).into_iter().collect();
     while let Some(node) = next.pop() {
-        let is_known = seen.contains(&node);
-        if is_known && !is_branch(document, node) {
-            continue;
-        }
-        if is_known {
-            let problem = format!("its tree of pages comes back to object {}", node.id);
+        let kids = kids(document, node);
+        let problem = if seen.insert(node) {
+            next.extend(kids);
+            (seen.len() > NODES).then(|| format!("its tree of pages has over {NODES} nodes"))
+        } else {
+            let comes_back = || format!("its tree of pages comes back to object {}", node.id);
+            (!kids.is_empty()).then(comes_back)
+        };
+        if let Some(problem) = problem {
             return Err(ExtractError::Malformed(problem));
         }
-        seen.insert(node);
-        if seen.len() > BRANCHES + limits::PAGES {
-            let problem = format!("its tree of pages has over {} nodes", seen.len() - 1);
-            return Err(ExtractError::Malformed(problem));
-        }
-        next.extend(kids(document, node));
     }
     Ok(())
 }
@@ -40,10 +34,6 @@ pub(super) fn check(document: &PdfDocument) -> Result<(), ExtractError> {
 fn root(document: &PdfDocument) -> Option<ObjectRef> {
     let catalog = document.catalog().ok()?;
     catalog.as_dict()?.get("Pages")?.as_reference()
-}
-
-fn is_branch(document: &PdfDocument, node: ObjectRef) -> bool {
-    !kids(document, node).is_empty()
 }
 
 /// The nodes below one; none below a page, nor where it cannot be read.

@@ -42,10 +42,8 @@ async fn handle<B: Buf>(
     }
     trail.reached(Stage::Queue, app.clock.monotonic());
     let scope = info.guest.scope();
-    let later = app.cases.later.as_ref();
-    let later = later
-        .filter(|later| (later.suits)(&query))
-        .map(|later| soon(&later.answer, &query, &trail, &scope));
+    let later = app.cases.answer_later.as_ref();
+    let later = later.map(|answer| soon(answer, &query, &trail, &scope));
     let answer = Arc::clone(&app.cases.answer);
     let answered = app.queries.run_soon(later, move |queued| {
         let answered = trace::within(&trail, || answer(&query, deadline));

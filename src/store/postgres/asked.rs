@@ -43,7 +43,7 @@ struct State {
     waiting: VecDeque<Asked>,
     /// Threads that sleep until something comes, and were not woken yet.
     idle: usize,
-    /// Nobody looks after those who wait: nobody did.
+    /// Who looks after those who wait sleeps too: nobody did.
     is_unwatched: bool,
     is_closed: bool,
 }
@@ -53,49 +53,44 @@ impl Inbox {
     pub(super) fn put(&self, asked: Asked) {
         let mut state = self.lock();
         if state.is_closed {
+            // Whoever hears of it may ask here again.
             drop(state);
             return;
         }
         state.waiting.push_back(asked);
-        let wakes = state.idle > 0;
-        state.idle = state.idle.saturating_sub(1);
-        let is_first = std::mem::take(&mut state.is_unwatched);
-        drop(state);
-        if wakes {
-            self.came.notify_one();
-        }
-        if is_first {
-            self.began.notify_one();
-        }
+        self.rouse(state, 1);
     }
 
     /// Back to the head, in their order: each is to be asked alone, and waits anew for that.
-    pub(super) fn put_back(&self, asked: impl DoubleEndedIterator<Item = Asked>) {
+    pub(super) fn put_back(&self, asked: Vec<Asked>) {
         let mut state = self.lock();
         if state.is_closed {
             drop(state);
-            drop(asked.collect::<Vec<_>>());
             return;
         }
         let since = SystemClock.monotonic();
-        for one in asked.rev() {
+        for one in asked.into_iter().rev() {
             state.waiting.push_front(Asked {
                 is_alone: true,
                 since,
                 ..one
             });
         }
-        let is_first = !state.waiting.is_empty() && std::mem::take(&mut state.is_unwatched);
         // Who puts back serves the first of them itself.
-        let wakes = state.idle > 0 && state.waiting.len() > 1;
-        if wakes {
-            state.idle = 0;
-        }
+        let others = state.waiting.len().saturating_sub(1);
+        self.rouse(state, others);
+    }
+
+    /// Wakes as many of the threads that sleep, and who looks after those who wait.
+    fn rouse(&self, mut state: MutexGuard<'_, State>, threads: usize) {
+        let threads = threads.min(state.idle);
+        state.idle -= threads;
+        let is_unwatched = std::mem::take(&mut state.is_unwatched);
         drop(state);
-        if wakes {
-            self.came.notify_all();
+        for _ in 0..threads {
+            self.came.notify_one();
         }
-        if is_first {
+        if is_unwatched {
             self.began.notify_one();
         }
     }
@@ -115,23 +110,11 @@ impl Inbox {
     pub(super) fn take(&self, most: usize, servers: usize) -> Vec<Asked> {
         let mut state = self.lock();
         let behind = state.waiting.len().saturating_sub(1);
-        let share = behind.div_ceil(servers.max(1));
-        let most = most.min(share + 1);
-        let mut taken: Vec<Asked> = Vec::with_capacity(most);
-        while taken.len() < most.max(1)
-            && let Some(next) = state.waiting.pop_front()
-        {
-            if next.is_alone && !taken.is_empty() {
-                state.waiting.push_front(next);
-                break;
-            }
-            let is_alone = next.is_alone;
-            taken.push(next);
-            if is_alone {
-                break;
-            }
-        }
-        taken
+        let share = 1 + behind.div_ceil(servers.max(1));
+        let together = state.waiting.iter().take_while(|one| !one.is_alone);
+        let count = together.count().min(most).min(share).max(1);
+        let count = count.min(state.waiting.len());
+        state.waiting.drain(..count).collect()
     }
 
     /// Blocks until somebody waits, and then for `pause`; `false` once it is closed.

@@ -60,7 +60,7 @@ fn each_thread_takes_its_share_of_those_behind() {
 fn who_is_put_back_is_first_and_alone() {
     let (inbox, _told) = filled(4);
     let taken = inbox.take(2, 1);
-    inbox.put_back(taken.into_iter());
+    inbox.put_back(taken);
     assert_eq!(limits(&inbox.take(8, 1)), [1]);
     assert_eq!(limits(&inbox.take(8, 1)), [2]);
     assert_eq!(limits(&inbox.take(8, 1)), [3, 4]);
@@ -72,7 +72,7 @@ fn who_is_put_back_waits_anew() {
     let taken = inbox.take(2, 1);
     let before = taken[0].since;
     SystemClock.sleep(Duration::from_millis(20));
-    inbox.put_back(taken.into_iter());
+    inbox.put_back(taken);
     let late = |one: &Asked| (one.since - before < Duration::from_millis(20)).then_some(());
     assert!(inbox.leave(late).is_empty());
 }
@@ -82,7 +82,7 @@ fn who_is_put_back_ends_the_share_of_others() {
     let (inbox, _told) = filled(3);
     let mut taken = inbox.take(8, 1);
     let last = taken.pop().unwrap();
-    inbox.put_back(std::iter::once(last));
+    inbox.put_back(vec![last]);
     for one in taken.into_iter().rev() {
         inbox.lock().waiting.push_front(one);
     }
@@ -104,18 +104,28 @@ fn who_leaves_is_out_and_the_others_keep_their_order() {
     assert_eq!(limits(&inbox.take(8, 1)), [1, 3]);
 }
 
+/// A thread that takes whenever `awaits` says that there is something, and how many it took each time.
+fn served(
+    awaits: fn(&Inbox) -> bool,
+) -> (
+    Arc<Inbox>,
+    mpsc::Receiver<usize>,
+    std::thread::JoinHandle<()>,
+) {
+    let inbox = Arc::new(Inbox::default());
+    let (took, taken) = mpsc::channel();
+    let serving = Arc::clone(&inbox);
+    let thread = std::thread::spawn(move || {
+        while awaits(&serving) {
+            took.send(serving.take(8, 1).len()).unwrap();
+        }
+    });
+    (inbox, taken, thread)
+}
+
 #[test]
 fn a_thread_sleeps_until_one_comes_or_it_is_closed() {
-    let inbox = Arc::new(Inbox::default());
-    let (woke, wakes) = mpsc::channel();
-    let thread = {
-        let inbox = Arc::clone(&inbox);
-        std::thread::spawn(move || {
-            while inbox.wait() {
-                woke.send(inbox.take(8, 1).len()).unwrap();
-            }
-        })
-    };
+    let (inbox, wakes, thread) = served(Inbox::wait);
     for _ in 0..100 {
         inbox.put(asked(1).0);
     }
@@ -129,23 +139,14 @@ fn a_thread_sleeps_until_one_comes_or_it_is_closed() {
 
 #[test]
 fn those_put_back_wake_who_sleeps_and_so_does_who_comes_after() {
-    let inbox = Arc::new(Inbox::default());
-    let (took, taken) = mpsc::channel();
-    let thread = {
-        let inbox = Arc::clone(&inbox);
-        std::thread::spawn(move || {
-            while inbox.wait() {
-                took.send(inbox.take(8, 1).len()).unwrap();
-            }
-        })
-    };
+    let (inbox, taken, thread) = served(Inbox::wait);
     for round in 0..20 {
         let begin = SystemClock.monotonic();
         while inbox.lock().idle == 0 {
             assert!(begin.elapsed() < LONG, "it sleeps in round {round}");
             SystemClock.sleep(Duration::from_millis(1));
         }
-        inbox.put_back([asked(1).0, asked(2).0].into_iter());
+        inbox.put_back(vec![asked(1).0, asked(2).0]);
         assert_eq!(taken.recv_timeout(LONG), Ok(1));
         assert_eq!(taken.recv_timeout(LONG), Ok(1));
         inbox.put(asked(3).0);
@@ -157,22 +158,13 @@ fn those_put_back_wake_who_sleeps_and_so_does_who_comes_after() {
 
 #[test]
 fn a_watch_sleeps_while_nobody_waits() {
-    let inbox = Arc::new(Inbox::default());
-    let (woke, wakes) = mpsc::channel();
-    let thread = {
-        let inbox = Arc::clone(&inbox);
-        std::thread::spawn(move || {
-            while inbox.watch(Duration::from_millis(5)) {
-                woke.send(inbox.take(8, 1).len()).unwrap();
-            }
-        })
-    };
+    let (inbox, wakes, thread) = served(|inbox| inbox.watch(Duration::from_millis(5)));
     let brief = Duration::from_millis(100);
     wakes.recv_timeout(brief).unwrap_err();
     inbox.put(asked(1).0);
     assert_eq!(wakes.recv_timeout(LONG), Ok(1));
     wakes.recv_timeout(brief).unwrap_err();
-    inbox.put_back(std::iter::once(asked(2).0));
+    inbox.put_back(vec![asked(2).0]);
     assert_eq!(wakes.recv_timeout(LONG), Ok(1), "also of one put back");
     inbox.close();
     thread.join().unwrap();
@@ -185,7 +177,7 @@ fn what_is_closed_sends_everybody_away() {
     inbox.close();
     let (late, refused) = asked(3);
     inbox.put(late);
-    inbox.put_back(taken.into_iter());
+    inbox.put_back(taken);
     for one in told.iter().chain([&refused]) {
         assert_eq!(one.recv(), Err(mpsc::RecvError), "it is dropped uncalled");
     }

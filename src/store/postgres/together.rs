@@ -235,7 +235,7 @@ impl Desk {
             Ok(found) => found,
             Err(fault) => {
                 self.sharing.failed();
-                self.inbox.put_back(taken.into_iter());
+                self.inbox.put_back(taken);
                 if fault.damage() != Damage::None {
                     return Err(fault);
                 }
@@ -252,9 +252,7 @@ impl Desk {
                 None => unanswered.push(asked),
             }
         }
-        if !unanswered.is_empty() {
-            self.inbox.put_back(unanswered.into_iter());
-        }
+        self.inbox.put_back(unanswered);
         Ok(answers)
     }
 
@@ -267,9 +265,10 @@ impl Desk {
 struct Sharing {
     search_us: AtomicU64,
 }
+
 impl Sharing {
     /// At first none.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             search_us: AtomicU64::new(micros(BUDGET)),
         }

@@ -57,6 +57,46 @@ fn filled(server: &Server) -> PostgresStore {
     store
 }
 
+/// The same with other settings.
+fn refilled(server: &Server, change: impl FnOnce(&mut PostgresSettings)) -> PostgresStore {
+    drop(filled(server));
+    let mut settings = settings(server);
+    change(&mut settings);
+    PostgresStore::open(settings).unwrap()
+}
+
+/// The only turn, until it is let go.
+struct Held {
+    let_go: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Held {
+    /// From then on searches may share a statement.
+    fn of(store: &PostgresStore) -> Self {
+        let search_us = &store.searches.desk.sharing.search_us;
+        search_us.store(1, Ordering::Relaxed);
+        let shared = Arc::clone(&store.shared);
+        let (let_go, end) = mpsc::channel::<()>();
+        let (has, has_turn) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let hold = |_: &mut Session| {
+                let _ = has.send(());
+                let _ = end.recv();
+                Ok(())
+            };
+            shared.read("holding the turn", hold).unwrap();
+        });
+        has_turn.recv().unwrap();
+        Self { let_go, thread }
+    }
+
+    fn let_go(self) {
+        drop(self.let_go);
+        self.thread.join().unwrap();
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Ask {
     collection: &'static str,
@@ -123,32 +163,15 @@ fn together(
     asks: &[Ask],
     during: impl FnOnce(),
 ) -> Vec<(Outcome, Duration)> {
-    let shared = &store.shared;
-    store
-        .searches
-        .desk
-        .sharing
-        .search_us
-        .store(1, Ordering::Relaxed);
-    let (let_go, end) = mpsc::channel::<()>();
-    let (has, has_turn) = mpsc::channel::<()>();
+    let held = Held::of(store);
     thread::scope(|scope| {
-        scope.spawn(move || {
-            let hold = |_: &mut Session| {
-                let _ = has.send(());
-                let _ = end.recv();
-                Ok(())
-            };
-            shared.read("holding the turn", hold).unwrap();
-        });
-        has_turn.recv().unwrap();
         let mut callers = Vec::new();
         for ask in asks {
             let began: Instant = SystemClock.monotonic();
             callers.push(scope.spawn(move || (ask.of(store), began.elapsed())));
             until("all wait", || waiting(store) == callers.len());
         }
-        drop(let_go);
+        held.let_go();
         during();
         callers
             .into_iter()
@@ -303,12 +326,9 @@ fn a_shared_statement_that_fails_fails_nobody() {
 #[test]
 fn a_shared_statement_that_takes_too_long_is_ended() {
     let server = Server::new();
-    drop(filled(&server));
-    let store = PostgresStore::open(PostgresSettings {
-        statement_timeout: Duration::from_millis(700),
-        ..settings(&server)
-    })
-    .unwrap();
+    let store = refilled(&server, |settings| {
+        settings.statement_timeout = Duration::from_millis(700);
+    });
     replace_many(&server, "PERFORM pg_sleep(600)");
     let asks: Vec<Ask> = (0..5).map(Ask::plain).collect();
     let alone: Vec<String> = asks.iter().map(|ask| text_of(&ask.of(&store))).collect();
@@ -329,19 +349,13 @@ fn a_shared_statement_that_takes_too_long_is_ended() {
 #[test]
 fn a_shared_statement_that_fails_late_sends_nobody_away() {
     let server = Server::new();
-    drop(filled(&server));
-    let store = PostgresStore::open(PostgresSettings {
-        pool_timeout: Duration::from_millis(400),
-        ..settings(&server)
-    })
-    .unwrap();
+    let store = refilled(&server, |settings| {
+        settings.pool_timeout = Duration::from_secs(1);
+    });
     // Longer than anybody waits for a connection.
-    replace_many(&server, "PERFORM pg_sleep(0.8); RAISE division_by_zero");
+    replace_many(&server, "PERFORM pg_sleep(2); RAISE division_by_zero");
     let asks: Vec<Ask> = (0..6).map(Ask::plain).collect();
-    let alone: Vec<String> = asks.iter().map(|ask| text_of(&ask.of(&store))).collect();
-    for (alone, (outcome, took)) in alone.iter().zip(together(&store, &asks, || {})) {
-        assert_eq!(*alone, text_of(&outcome), "after {took:?}");
-    }
+    assert_as_alone(&store, &asks);
 }
 
 #[test]
@@ -385,31 +399,11 @@ fn a_database_that_is_killed_is_an_error_for_each_and_no_wait() {
 #[test]
 fn who_waited_too_long_leaves_and_the_others_are_answered() {
     let server = Server::new();
-    drop(filled(&server));
-    let store = PostgresStore::open(PostgresSettings {
-        pool_timeout: Duration::from_millis(400),
-        ..settings(&server)
-    })
-    .unwrap();
-    let shared = &store.shared;
-    store
-        .searches
-        .desk
-        .sharing
-        .search_us
-        .store(1, Ordering::Relaxed);
-    let (let_go, end) = mpsc::channel::<()>();
-    let (has, has_turn) = mpsc::channel::<()>();
+    let store = refilled(&server, |settings| {
+        settings.pool_timeout = Duration::from_millis(400);
+    });
+    let held = Held::of(&store);
     thread::scope(|scope| {
-        scope.spawn(move || {
-            let hold = |_: &mut Session| {
-                let _ = has.send(());
-                let _ = end.recv();
-                Ok(())
-            };
-            shared.read("holding the turn", hold).unwrap();
-        });
-        has_turn.recv().unwrap();
         let store = &store;
         let first = scope.spawn(move || Ask::plain(1).of(store));
         SystemClock.sleep(Duration::from_millis(300));
@@ -419,7 +413,7 @@ fn who_waited_too_long_leaves_and_the_others_are_answered() {
         until("all wait", || waiting(store) == 4);
         let error = first.join().unwrap().unwrap_err();
         assert!(matches!(error, StoreError::Busy { .. }), "{error}");
-        drop(let_go);
+        held.let_go();
         for one in later {
             assert_eq!(one.join().unwrap().unwrap().len(), 3);
         }
@@ -464,22 +458,12 @@ fn who_keeps_no_thread_gets_the_same() {
 fn who_waits_when_the_store_is_closed_is_let_go() {
     let server = Server::new();
     let store = filled(&server);
-    let shared = Arc::clone(&store.shared);
-    let (let_go, end) = mpsc::channel::<()>();
-    let (has, has_turn) = mpsc::channel::<()>();
-    let holder = thread::spawn(move || {
-        shared.read("holding the turn", |_| {
-            let _ = has.send(());
-            let _ = end.recv();
-            Ok(())
-        })
-    });
-    has_turn.recv().unwrap();
+    let held = Held::of(&store);
     let (tell, told) = mpsc::channel::<Outcome>();
     Ask::plain(1).later(&store, Box::new(move |found| tell.send(found).unwrap()));
     until("it waits", || waiting(&store) == 1);
     drop(store);
-    assert!(told.recv_timeout(LONG).is_err(), "it is let go of");
-    drop(let_go);
-    holder.join().unwrap().unwrap();
+    let gone = Err(mpsc::RecvTimeoutError::Disconnected);
+    assert_eq!(told.recv_timeout(LONG).map(drop), gone, "uncalled");
+    held.let_go();
 }

@@ -223,7 +223,7 @@ pub(super) fn use_cases(answer: Arc<AnswerFn>) -> UseCases {
     let put_into = Arc::clone(&repo);
     UseCases {
         answer,
-        later: None,
+        answer_later: None,
         put: Arc::new(move |documents: &[NewDocument]| {
             Ok(documents
                 .iter()

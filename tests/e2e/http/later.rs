@@ -6,7 +6,7 @@ use super::server::{settings, start_app};
 use crate::support::eventually;
 use alfred::clock::{Deadline, SystemClock};
 use alfred::domain::{Answer, Query};
-use alfred::http::{App, Later};
+use alfred::http::App;
 use alfred::search::{AnswerThen, SearchError};
 use serde_json::json;
 use std::sync::Arc;
@@ -23,10 +23,7 @@ fn start(
         count.fetch_add(1, Ordering::Relaxed);
         fakes::instant_answer(query, deadline)
     }));
-    cases.later = Some(Later {
-        suits: Arc::new(|query| query.text.as_str() != "unsuited"),
-        answer: Arc::new(move |query, then| answer(query, then)),
-    });
+    cases.answer_later = Some(Arc::new(move |query, then| answer(query, then)));
     let settings = alfred::http::Settings {
         max_in_flight: 1,
         max_waiting: 0,
@@ -80,10 +77,10 @@ fn what_does_not_come_is_answered_in_the_usual_way() {
             });
             assert!(broken.join().is_err());
         }
-        _ => unreachable!("it does not suit"),
+        _ => unreachable!("nothing else is asked"),
     });
     let mut connection = server.connect();
-    for (count, text) in (1..).zip(["dropped", "panic", "unsuited"]) {
+    for (count, text) in (1..).zip(["dropped", "panic"]) {
         let reply = ask(&mut connection, text);
         assert_eq!(reply.status, 200, "{text}");
         assert_eq!(usual.load(Ordering::Relaxed), count);
